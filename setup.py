@@ -1,0 +1,55 @@
+"""Package metadata; see README.md."""
+
+import pathlib
+
+import setuptools
+
+PHOTOS = ['mediapipe>=1.2']
+# The command imports apache_beam when it starts.
+BUILD = [
+  'apache-beam',
+  'importlib_resources',
+  'mlcroissant',
+  'tensorflow-cpu>=2.16',
+]
+
+setuptools.setup(
+  name='exgan_jax',
+  version='0.1.0',
+  description='Exemplar GANs for eye in-painting, in JAX.',
+  long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
+  package_data={'': ['*.md', '*.bib', '*.txt', '*.tsv']},
+  install_requires=[
+    'array_record>=0.8',
+    'flax>=0.12',
+    'grain>=0.2.18',
+    'jax>=0.10,<0.12',
+    'jaxtyping',
+    'numpy>=2',
+    'opencv-python-headless>=4.10',
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12.8',
+    'pillow>=11',
+    'tensorboardX>=2.6',
+    'tensorflow-datasets>=4.9.10',
+    'tqdm',
+  ],
+  extras_require={
+    # What the `tfds` command needs; training and evaluation never import it.
+    'build': BUILD,
+    # Finding faces in photographs.
+    'photos': PHOTOS,
+    'cuda': ['jax[cuda12]'],
+    'tpu': ['jax[tpu]'],
+    'test': [*PHOTOS, *BUILD, 'pytest>=8', 'ruff>=0.12', 'scipy'],
+  },
+  entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},
+  classifiers=[
+    'Programming Language :: Python :: 3 :: Only',
+    'Topic :: Scientific/Engineering :: Image Processing',
+  ],
+)
