@@ -1,0 +1,152 @@
+"""Which picture becomes which record."""
+
+import collections
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tfds_celeb_id import records
+
+
+def _entry(identity, number, opened=0.9):
+  return records.Entry(
+    identity,
+    f'{identity}-{number}.jpg',
+    np.zeros((2, 2), np.float32),
+    np.ones((2, 2), np.float32),
+    opened,
+    1 - opened,
+    {'image': f'{identity} {number}'.encode()},
+  )
+
+
+def _names(placed):
+  return [
+    (p.entry.filename, p.index_in_identity, p.identity_size) for p in placed
+  ]
+
+
+def test_splits_by_identity_are_stable_and_90_5_5():
+  splits = [records.split_of(f'person {i}') for i in range(20_000)]
+  assert splits[:4] == [records.split_of(f'person {i}') for i in range(4)]
+  share = collections.Counter(splits)
+  assert abs(share['train'] / 20_000 - 0.90) < 0.01
+  assert abs(share['validation'] / 20_000 - 0.05) < 0.005
+  assert abs(share['test'] / 20_000 - 0.05) < 0.005
+  # Written down: a change would move people from one split into another.
+  known = ['George_W_Bush', 'synth_000000', 'Zoë']
+  assert [records.split_of(name) for name in known] == KNOWN
+
+
+KNOWN = ['train', 'test', 'train']
+
+
+def test_open_pictures_keep_their_order_and_know_their_place():
+  entries = [_entry('b', 2), _entry('b', 1), _entry('a', 1), _entry('a', 2)]
+  splits, rejected = records.arrange(entries)
+  assert not rejected and not splits['closed']
+  for identity, order in (('b', (2, 1)), ('a', (1, 2))):
+    placed = [
+      p
+      for p in splits[records.split_of(identity)]
+      if p.entry.identity == identity
+    ]
+    assert _names(placed) == [
+      (f'{identity}-{number}.jpg', i, 2) for i, number in enumerate(order)
+    ]
+
+
+def test_pictures_of_one_identity_become_neighbours():
+  people = [f'p{i}' for i in range(50)]
+  entries = [_entry(p, n) for n in range(3) for p in people]
+  splits, _ = records.arrange(entries)
+  for placed in splits.values():
+    for at, p in enumerate(placed):
+      group = placed[at - p.index_in_identity :][: p.identity_size]
+      assert {q.entry.identity for q in group} == {p.entry.identity}
+      assert [q.index_in_identity for q in group] == [0, 1, 2]
+
+
+def test_closed_pictures_are_paired_with_the_widest_open_one():
+  entries = [
+    _entry('a', 1, 0.7),
+    _entry('a', 2, 0.1),
+    _entry('a', 3, 0.95),
+    _entry('a', 4, 0.59),
+    _entry('a', 5, math.nan),
+  ]
+  splits, rejected = records.arrange(entries)
+  assert not rejected
+  assert _names(splits['closed']) == [
+    ('a-2.jpg', 0, 2),
+    ('a-3.jpg', 1, 2),
+    ('a-4.jpg', 0, 2),
+    ('a-3.jpg', 1, 2),
+  ]
+  assert _names(splits[records.split_of('a')]) == [
+    ('a-1.jpg', 0, 3),
+    ('a-3.jpg', 1, 3),
+    ('a-5.jpg', 2, 3),
+  ]
+
+
+@pytest.mark.parametrize(
+  ('opened', 'is_open'),
+  [(0.60, True), (0.599, False), (math.nan, True), (0.0, False)],
+)
+def test_what_counts_as_open(opened, is_open):
+  assert _entry('a', 1, opened).is_open == is_open
+
+
+def test_every_picture_is_in_a_record_or_rejected_with_a_reason():
+  rng = np.random.default_rng(0)
+  entries = [
+    _entry(f'p{rng.integers(120)}', i, float(rng.random())) for i in range(300)
+  ]
+  splits, rejected = records.arrange(entries)
+  used = {p.entry.filename for placed in splits.values() for p in placed}
+  out = {each.filename for each in rejected}
+  assert used | out == {entry.filename for entry in entries}
+  assert not used & out and out
+  assert set(records.count_reasons(rejected)) == {
+    'the only usable picture of this person',
+    'eyes closed, and no open-eyed picture of this person',
+  }
+
+
+def test_one_open_and_one_closed_picture_are_a_pair_and_no_more():
+  splits, rejected = records.arrange([_entry('a', 1), _entry('a', 2, 0.0)])
+  assert not rejected and not splits[records.split_of('a')]
+  assert _names(splits['closed']) == [('a-2.jpg', 0, 2), ('a-1.jpg', 1, 2)]
+
+
+def test_spill_gives_the_bytes_back_in_any_order(tmp_path):
+  spill = records.Spill(tmp_path)
+  entries = [spill.put(_entry('a', i)) for i in range(5)]
+  assert not list(tmp_path.iterdir())
+  for i in (3, 0, 4):
+    assert spill.get(entries[i].blobs['image']) == f'a {i}'.encode()
+  late = spill.put(_entry('b', 0))
+  assert spill.get(late.blobs['image']) == b'b 0'
+  spill.close()
+
+
+def test_names_are_the_same_on_every_system():
+  assert records.readable_name('Zoe\u0308') == 'Zo\u00eb'
+  assert records.readable_name('caf\udce9.jpg') == 'caf?.jpg'
+
+
+def test_rejected_pictures_are_listed_one_a_line(tmp_path):
+  path = tmp_path / 'rejected.jsonl'
+  records.write_rejected(
+    [records.Rejected('Zoë', 'Zoë/a\n1.jpg', 'no face')] * 2, path
+  )
+  lines = path.read_text().splitlines()
+  assert len(lines) == 2
+  assert json.loads(lines[0]) == {
+    'identity': 'Zoë',
+    'filename': 'Zoë/a\n1.jpg',
+    'reason': 'no face',
+  }

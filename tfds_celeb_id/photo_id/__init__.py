@@ -1,0 +1,5 @@
+"""photo_id: your own photographs, one folder for each person."""
+
+from tfds_celeb_id.photo_id.photo_id_dataset_builder import Builder
+
+__all__ = ['Builder']

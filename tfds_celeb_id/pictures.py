@@ -1,0 +1,102 @@
+"""Picture files of unknown origin: read to RGB with care, written as JPEG."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+# Decoders for what people keep photographs in. Pillow has more of them, some
+# of which start other programs.
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM')
+# A file of a few kilobytes may claim any number of pixels.
+MAX_PIXELS = 80_000_000
+# OpenCV cannot turn a picture with a longer side.
+MAX_SIDE = 32_000
+MIN_SIDE = 32
+
+JPEG_QUALITY = 95
+
+
+class UnusablePictureError(ValueError):
+  """The file is no picture that can be used; the message says why."""
+
+
+def read_picture(path: str | os.PathLike) -> UInt8[np.ndarray, 'h w 3']:
+  """Reads a picture as RGB, upright as its EXIF data say.
+
+  Transparent parts become white, and 16 bits are scaled to 8. Of a moving
+  picture it is the first frame.
+
+  Raises:
+    UnusablePictureError: not a picture, broken, too small or too large.
+  """
+  try:
+    # Pillow only warns of what is checked here.
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      with Image.open(path, formats=FORMATS) as image:
+        _check_size(image.width, image.height)
+        image.load()
+        return np.array(_to_rgb(_upright(image)))
+  except UnusablePictureError:
+    raise
+  except Image.DecompressionBombError as error:
+    raise UnusablePictureError('too large') from error
+  except Image.UnidentifiedImageError as error:
+    raise UnusablePictureError('not a picture') from error
+  except PermissionError as error:
+    raise UnusablePictureError('cannot be read') from error
+  # Decoders of broken files raise nearly anything.
+  except Exception as error:
+    raise UnusablePictureError('broken') from error
+
+
+def _check_size(width: int, height: int) -> None:
+  if min(width, height) < MIN_SIDE:
+    raise UnusablePictureError('too small')
+  if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+    raise UnusablePictureError('too large')
+
+
+def _upright(image: Image.Image) -> Image.Image:
+  try:
+    return ImageOps.exif_transpose(image)
+  except Exception:  # Broken EXIF data do not spoil the picture itself.
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+  if image.mode.startswith('I'):  # 16 bits in one channel.
+    levels = np.asarray(image).astype(np.int64)
+    if levels.min() < 0 or levels.max() > 65535:
+      raise UnusablePictureError('unknown range of brightness')
+    return Image.fromarray(np.round(levels / 257).astype(np.uint8)).convert(
+      'RGB'
+    )
+  if image.mode == 'F':
+    raise UnusablePictureError('unknown range of brightness')
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
+  return image.convert('RGB')
+
+
+def encode_jpeg(
+  image: UInt8[np.ndarray, 'h w 3'], full_colour: bool = False
+) -> bytes:
+  """Encodes an RGB picture as JPEG.
+
+  Args:
+    image: the picture.
+    full_colour: keep colour at full resolution (4:4:4). Otherwise it has half
+      of it (4:2:0), as photographs mostly have in the first place.
+  """
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(
+    buffer, 'JPEG', quality=JPEG_QUALITY, subsampling=0 if full_colour else 2
+  )
+  return buffer.getvalue()

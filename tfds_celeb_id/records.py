@@ -1,0 +1,254 @@
+"""What one record is, and which record comes where: the same for all data sets.
+
+A data set hands over its aligned pictures as `Entry` objects, and what it could
+not use as `Rejected` ones. `arrange` makes the splits of them.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Float32
+
+# Below this the eyes count as closed.
+OPEN_THRESHOLD = 0.60
+# Per cent of the identities in `train` and in `validation`; the rest is `test`.
+TRAIN_PERCENT, VALIDATION_PERCENT = 90, 5
+SPLITS = ('train', 'validation', 'test', 'closed')
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+  """Where bytes lie in a `Spill`."""
+
+  start: int
+  length: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One aligned picture.
+
+  Attributes:
+    identity: whose picture it is.
+    filename: its name, unique in the data set.
+    eyes: centres of the left and the right eye (x, y) in pixels.
+    boxes: width and height of their boxes in pixels.
+    opened: how sure it is that both eyes are open, NaN if unknown.
+    closed: how sure it is that an eye is closed, NaN if unknown.
+    blobs: features that are bytes, `image` (a JPEG file) above all; spans of a
+      spill once the bytes are there.
+    extra: further features.
+  """
+
+  identity: str
+  filename: str
+  eyes: Float32[np.ndarray, '2 2']
+  boxes: Float32[np.ndarray, '2 2']
+  opened: float
+  closed: float
+  blobs: Mapping[str, bytes | Span]
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def is_open(self) -> bool:
+    """Whether the eyes count as open; unknown scores do."""
+    return math.isnan(self.opened) or self.opened >= OPEN_THRESHOLD
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+  """A picture that is in no record, and why."""
+
+  identity: str
+  filename: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+  """An entry and its place among the records of its identity."""
+
+  entry: Entry
+  index_in_identity: int
+  identity_size: int
+
+
+def features(size: int, **extra) -> tfds.features.FeaturesDict:
+  """Returns the features of a record with pictures of `size` x `size` px."""
+  pair = tfds.features.Tensor(shape=(2, 2), dtype=np.float32)
+  return tfds.features.FeaturesDict(
+    {
+      'image': tfds.features.Image(
+        shape=(size, size, 3), dtype=np.uint8, encoding_format='jpeg'
+      ),
+      'identity': tfds.features.Text(),
+      'filename': tfds.features.Text(),
+      'eyes': pair,
+      'boxes': pair,
+      'opened': np.float32,
+      'closed': np.float32,
+      'index_in_identity': np.int32,
+      'identity_size': np.int32,
+      **extra,
+    }
+  )
+
+
+def example(placed: Placed, spill: 'Spill') -> dict[str, Any]:
+  """Returns the record of an entry as TFDS takes it."""
+  entry = placed.entry
+  blobs = {name: spill.get(span) for name, span in entry.blobs.items()}
+  return {
+    # A file object is stored as it is; an array would need TensorFlow.
+    **blobs | {'image': io.BytesIO(blobs['image'])},
+    'identity': entry.identity,
+    'filename': entry.filename,
+    'eyes': entry.eyes,
+    'boxes': entry.boxes,
+    'opened': entry.opened,
+    'closed': entry.closed,
+    'index_in_identity': placed.index_in_identity,
+    'identity_size': placed.identity_size,
+    **entry.extra,
+  }
+
+
+def readable_name(name: str) -> str:
+  """Returns a file's name as it is the same on every operating system.
+
+  Letters with accents are single characters (NFC), and bytes that are not
+  UTF-8 show as question marks.
+  """
+  name = name.encode('utf-8', 'replace').decode('utf-8')
+  return unicodedata.normalize('NFC', name)
+
+
+def split_of(identity: str) -> str:
+  """Returns the split of an identity; it depends on nothing but the name."""
+  digest = hashlib.sha256(identity.encode('utf-8')).digest()
+  percent = int.from_bytes(digest[:8], 'big') % 100
+  if percent < TRAIN_PERCENT:
+    return 'train'
+  if percent < TRAIN_PERCENT + VALIDATION_PERCENT:
+    return 'validation'
+  return 'test'
+
+
+def arrange(
+  entries: Iterable[Entry],
+) -> tuple[dict[str, list[Placed]], list[Rejected]]:
+  """Sorts entries into splits.
+
+  `train`, `validation` and `test` get the open-eyed pictures of identities with
+  at least two of them; `closed` gets, for each closed-eyed picture, that one
+  and then the same person's widest open one. Identities keep the order in which
+  they first appear, and so do the pictures of each.
+
+  Returns:
+    The records of each of the four splits in order, and the entries that are in
+    none of them.
+  """
+  people = collections.defaultdict(list)
+  for entry in entries:
+    people[entry.identity].append(entry)
+  splits = {split: [] for split in SPLITS}
+  rejected = []
+  for identity, pictures in people.items():
+    opened = [entry for entry in pictures if entry.is_open]
+    closed = [entry for entry in pictures if not entry.is_open]
+    if len(opened) > 1:
+      splits[split_of(identity)].extend(
+        Placed(entry, i, len(opened)) for i, entry in enumerate(opened)
+      )
+    if opened:
+      widest = max(opened, key=_openness)
+      for entry in closed:
+        splits['closed'].extend([Placed(entry, 0, 2), Placed(widest, 1, 2)])
+    used = (
+      {id(widest)} | {id(entry) for entry in closed}
+      if (opened and closed)
+      else set()
+    )
+    if len(opened) > 1:
+      used |= {id(entry) for entry in opened}
+    if len(pictures) < 2:
+      reason = 'the only usable picture of this person'
+    elif opened:
+      reason = 'the only open-eyed picture of this person'
+    else:
+      reason = 'eyes closed, and no open-eyed picture of this person'
+    rejected.extend(
+      Rejected(identity, entry.filename, reason)
+      for entry in pictures
+      if id(entry) not in used
+    )
+  return splits, rejected
+
+
+def _openness(entry: Entry) -> float:
+  return -1.0 if math.isnan(entry.opened) else entry.opened
+
+
+def write_rejected(
+  rejected: Iterable[Rejected], path: str | os.PathLike
+) -> None:
+  """Writes one JSON object a line: `filename`, `identity`, `reason`."""
+  with open(path, 'w', encoding='ascii') as file:
+    for each in rejected:
+      file.write(json.dumps(dataclasses.asdict(each), sort_keys=True) + '\n')
+
+
+def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
+  """Returns how many pictures were rejected for each reason, most first."""
+  counts = collections.Counter(each.reason for each in rejected)
+  return dict(counts.most_common())
+
+
+class Spill:
+  """Bytes kept in a nameless temporary file, which dies with the process."""
+
+  def __init__(self, folder: str | os.PathLike):
+    # A data directory need not be on a local disk; the file has to be.
+    folder = os.fspath(folder)
+    self._file = tempfile.TemporaryFile(  # noqa: SIM115
+      dir=folder if os.path.isdir(folder) else None
+    )
+    self._size = 0
+
+  def put(self, entry: Entry) -> Entry:
+    """Stores the bytes of an entry; returns it with spans in their place."""
+    return dataclasses.replace(
+      entry,
+      blobs={name: self._append(data) for name, data in entry.blobs.items()},
+    )
+
+  def _append(self, data: bytes) -> Span:
+    self._file.seek(self._size)
+    self._file.write(data)
+    span = Span(self._size, len(data))
+    self._size += len(data)
+    return span
+
+  def get(self, span: Span) -> bytes:
+    self._file.seek(span.start)
+    return self._file.read(span.length)
+
+  def close(self) -> None:
+    self._file.close()
+
+
+def shards(placed: list[Placed], length: int) -> Iterator[list[Placed]]:
+  """Yields the records of a split in consecutive pieces."""
+  for start in range(0, len(placed), length):
+    yield placed[start : start + length]

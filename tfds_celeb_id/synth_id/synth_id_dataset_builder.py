@@ -1,0 +1,96 @@
+"""synth_id: drawn faces, the same on every machine, without any input."""
+
+import functools
+import os
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_celeb_id import parallel
+from tfds_celeb_id.builder import RecordsBuilder
+from tfds_celeb_id.errors import InputError
+from tfds_celeb_id.synth_id import scenes
+
+# Setting: default, least, most.
+_SETTINGS = {
+  'people': (1000, 1, 1_000_000),
+  'pictures': (6, 2, 1000),
+  'seed': (0, 0, 2**31 - 1),
+}
+
+
+class Builder(RecordsBuilder):
+  """Drawn pictures of people whose eyes only another picture can tell."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  SIZE = 128
+  EXTRA_FEATURES: ClassVar = {
+    'iris_rgb': tfds.features.Tensor(shape=(3,), dtype=np.uint8),
+    # JPEG bytes, in `closed` only; no picture is stored twice.
+    'truth': tfds.features.Text(),
+  }
+
+  def __init__(
+    self,
+    *,
+    people: int | None = None,
+    pictures: int | None = None,
+    seed: int | None = None,
+    **kwargs,
+  ):
+    """Opens the data set, which may be built already.
+
+    What is not given comes from the environment variables
+    `EXGAN_SYNTH_PEOPLE`, `EXGAN_SYNTH_PICTURES` and `EXGAN_SYNTH_SEED`, else
+    it is 1,000 people, 6 pictures and seed 0.
+
+    Args:
+      people: how many people to draw.
+      pictures: how many open-eyed pictures of each, at least two.
+      seed: of everything random.
+      **kwargs: as in `RecordsBuilder`.
+    """
+    super().__init__(**kwargs)
+    self._given = {'people': people, 'pictures': pictures, 'seed': seed}
+
+  def _parameters(self) -> dict[str, int]:
+    return {name: _number(name, given) for name, given in self._given.items()}
+
+  def _entries(self, dl_manager):
+    del dl_manager
+    settings = self._parameters()
+    tasks = scenes.tasks(
+      settings['seed'], settings['people'], settings['pictures']
+    )
+    draw = functools.partial(scenes.draw, size=self.SIZE)
+    return self._drawn(parallel.ordered_map(draw, tasks, self._workers)), len(
+      tasks
+    )
+
+  def _drawn(self, results):
+    for result in results:
+      if isinstance(result, parallel.Failure):
+        raise RuntimeError(f'cannot draw: {result.reason}')
+      yield result
+
+
+def _number(name: str, given: Any) -> int:
+  """Returns a setting that was given, or its default.
+
+  Raises:
+    InputError: not a whole number, or out of range.
+  """
+  default, least, most = _SETTINGS[name]
+  if given is None:
+    given = os.environ.get(f'EXGAN_SYNTH_{name.upper()}', default)
+  try:
+    number = int(given)
+  except (TypeError, ValueError):
+    number = least - 1
+  if not least <= number <= most:
+    raise InputError(
+      f'{name} must be a whole number from {least} to {most}, not {given!r}'
+    )
+  return number
