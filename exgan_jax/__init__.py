@@ -1,0 +1,22 @@
+"""Exemplar GANs that open eyes in photographs.
+
+config = exgan_jax.make_config('reference', 'small', dataset='synth_id',
+                               data_dir=D, workdir=W)
+exgan_jax.train(config)
+results = exgan_jax.evaluate(W, D, split='test', baselines=True)
+"""
+
+from exgan_jax.config import Config
+from exgan_jax.config import make as make_config
+from exgan_jax.evaluate import Results, evaluate
+from exgan_jax.train import train
+from tfds_celeb_id import InputError
+
+__all__ = [
+  'Config',
+  'InputError',
+  'Results',
+  'evaluate',
+  'make_config',
+  'train',
+]

@@ -1,0 +1,192 @@
+"""Saving and restoring a run; the only file that knows Orbax.
+
+A step's folder holds `state` (all of the training state), `generator` (the
+averaged weights alone, all that evaluation and inference read) and `data`
+(where the input pipeline stands).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import pathlib
+import sys
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from orbax.checkpoint import v1 as ocp
+
+from exgan_jax import state as state_lib
+from exgan_jax.config import Config
+from tfds_celeb_id import InputError
+
+logger = logging.getLogger(__name__)
+
+FOLDER = 'checkpoints'
+
+
+class Checkpoints:
+  """The checkpoints of a working directory, as a context.
+
+  Args:
+    workdir: folder of the run.
+    keep: how many to keep, the newest; None keeps all and writes nothing.
+  """
+
+  def __init__(self, workdir: str | pathlib.Path, keep: int | None = None):
+    self._checkpointer = ocp.training.Checkpointer(
+      (pathlib.Path(workdir) / FOLDER).resolve(),
+      context=_context(),
+      preservation_policy=keep
+      and ocp.training.preservation_policies.LatestN(keep),
+      # What a killed process left half written has another name until it is
+      # complete; only the one process that writes here may remove it.
+      cleanup_tmp_directories=keep is not None,
+    )
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *exc_info) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    self._checkpointer.close()
+
+  def steps(self) -> list[int]:
+    """The steps there are, oldest first, as far as their names tell."""
+    self._checkpointer.reload()
+    return [entry.step for entry in self._checkpointer.checkpoints]
+
+  def save(self, state: state_lib.TrainState, data: Any, step: int) -> None:
+    """Starts to write a checkpoint; arrays may be changed once it returns."""
+    self._checkpointer.save_checkpointables_async(
+      step,
+      {
+        'state': state,
+        'generator': state.average,
+        'data': data,
+      },
+      force=True,
+      # A damaged folder of this step, skipped when the run was restored.
+      overwrite=step in self.steps(),
+    )
+
+  def restore(
+    self, config: Config, mesh: Mesh
+  ) -> tuple[state_lib.TrainState, Any] | None:
+    """The newest state that can be read and its data position, if any.
+
+    Raises:
+      InputError: there are checkpoints, and none fits.
+    """
+    abstract = {
+      'state': state_lib.abstract_state(config, mesh),
+      'data': None,
+    }
+    found = self._newest(abstract)
+    return found and (found[1]['state'], found[1]['data'])
+
+  def restore_generator(
+    self, config: Config, mesh: Mesh, step: int | None = None
+  ) -> tuple[int, state_lib.Params]:
+    """The averaged weights of the generator at a step, or the newest ones.
+
+    Raises:
+      InputError: there is no such checkpoint, or it does not fit.
+    """
+    generator = state_lib.make_generator(config)
+    abstract = {'generator': state_lib.abstract(generator.abstract, mesh)}
+    found = self._newest(abstract, step)
+    if found is None:
+      where = self._checkpointer.directory
+      wanted = 'no checkpoint' if step is None else f'no checkpoint of {step}'
+      raise InputError(f'{wanted} in {where}')
+    return found[0], found[1]['generator']
+
+  def _newest(
+    self, abstract: dict[str, Any], step: int | None = None
+  ) -> tuple[int, dict[str, Any]] | None:
+    problem = ''
+    for candidate in reversed(self.steps()):
+      if step is not None and candidate != step:
+        continue
+      try:
+        # Orbax raises whatever the damaged file made its parser raise.
+        return candidate, self._load(candidate, abstract)
+      except Exception as error:
+        problem = problem or _first_line(error)
+        logger.warning(
+          'checkpoint %d cannot be read and is skipped: %s',
+          candidate,
+          _first_line(error),
+        )
+    if problem:
+      raise InputError(
+        f'no checkpoint in {self._checkpointer.directory} can be read:'
+        f' {problem}'
+      )
+    return None
+
+  def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+    stored = self._checkpointer.checkpointables_metadata(step).metadata
+    for name, tree in abstract.items():
+      if tree is not None:
+        _check_shapes(name, _shapes(tree), _shapes(stored[name]))
+    loaded = self._checkpointer.load_checkpointables(step, abstract)
+    return {name: loaded[name] for name in abstract}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+  """Shape and type of every array of a tree by its path."""
+  return {
+    '/'.join(
+      str(getattr(key, 'key', getattr(key, 'idx', getattr(key, 'name', key))))
+      for key in path
+    ): (tuple(leaf.shape), str(leaf.dtype))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def _check_shapes(name: str, expected: dict, found: dict) -> None:
+  wrong = [
+    f'{path} is {found.get(path, "missing")}, not {expected.get(path, "there")}'
+    for path in sorted(expected.keys() | found.keys())
+    if expected.get(path) != found.get(path)
+  ]
+  if wrong:
+    more = f' (and {len(wrong) - 1} more)' if wrong[1:] else ''
+    raise InputError(f'{name}/{wrong[0]}{more}')
+
+
+def _context() -> ocp.Context:
+  context = ocp.Context()
+  registry = ocp.handlers.local_registry()
+  registry.add(ocp.handlers.JsonHandler, checkpointable_name='data')
+  context.checkpointables.registry = registry
+  return context
+
+
+@contextlib.contextmanager
+def _one_line_errors():
+  """Keeps asyncio from printing tracebacks of reads whose error is raised."""
+  chatty = logging.getLogger('asyncio')
+  hook, level = sys.unraisablehook, chatty.level
+  sys.unraisablehook = lambda unraisable: None
+  chatty.setLevel(logging.CRITICAL + 1)
+  try:
+    yield
+  except Exception:
+    gc.collect()  # Abandoned tasks complain when they are collected.
+    raise
+  finally:
+    sys.unraisablehook = hook
+    chatty.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+  lines = str(error).strip().splitlines()
+  return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]

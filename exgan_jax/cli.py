@@ -1,0 +1,118 @@
+"""The command `exgan`: parses, calls one function a subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import get_args, get_type_hints
+
+from exgan_jax import config as config_lib
+from tfds_celeb_id import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs a command and returns its exit code: 2 for input it cannot use."""
+  logging.basicConfig(level=logging.WARNING, format='exgan: %(message)s')
+  logging.getLogger('exgan_jax').setLevel(logging.INFO)
+  arguments = vars(_parser().parse_args(argv))
+  run = arguments.pop('run')
+  try:
+    run(**arguments)
+  except InputError as error:
+    print(f'exgan: {error}', file=sys.stderr)
+    return 2
+  except OSError as error:
+    what = f'{error.filename}: ' if error.filename else ''
+    print(f'exgan: {what}{error.strerror or error}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    return 130
+  return 0
+
+
+def _train(**fields) -> None:
+  from exgan_jax.train import train
+
+  train(config_lib.make(**fields))
+
+
+def _evaluate(output: str, sheet: str | None, **options) -> None:
+  from exgan_jax.evaluate import evaluate, format_table
+
+  sheet_path = sheet or str(pathlib.Path(output).with_suffix('.png'))
+  results = evaluate(sheet_path=sheet_path, **options)
+  results.save(output)
+  print(format_table(results))
+  print(f'results: {output}\npicture: {sheet_path}')
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    'exgan', description='Exemplar GANs that paint eyes open.'
+  )
+  commands = parser.add_subparsers(required=True, metavar='command')
+
+  train = commands.add_parser('train', help='train a model, or go on with it')
+  train.set_defaults(run=_train)
+  hints = get_type_hints(config_lib.Config)
+  for field in dataclasses.fields(config_lib.Config):
+    _add_field(train, field, hints[field.name])
+
+  evaluate = commands.add_parser(
+    'evaluate', help="score a checkpoint by the paper's protocol"
+  )
+  evaluate.set_defaults(run=_evaluate)
+  add = evaluate.add_argument
+  add('--workdir', required=True, help='folder of the run')
+  add('--data-dir', required=True, help='folder of the built data sets')
+  add(
+    '--split', default='test',
+    choices=('train', 'validation', 'test', 'closed'),
+    help='whose pictures are in-painted',
+  )  # fmt: skip
+  add('--step', type=int, help='of the checkpoint; the newest by default')
+  add('--baselines', action='store_true', help='score the baselines too')
+  add('--batch-size', type=int, default=32, help='pictures at once')
+  add('--output', required=True, help='the results.json to write')
+  add('--sheet', help='the PNG to write; next to the output by default')
+  return parser
+
+
+def _add_field(
+  parser: argparse.ArgumentParser, field: dataclasses.Field, hint: type
+) -> None:
+  choices = get_args(hint) or None
+  # Defaults are left to the configuration: a preset or a size may set them.
+  parser.add_argument(
+    f'--{config_lib.flag(field.name)}',
+    dest=field.name,
+    type=str if choices else hint,
+    choices=choices,
+    default=argparse.SUPPRESS,
+    required=field.name in ('data_dir', 'workdir'),
+    metavar=None if choices else hint.__name__.upper(),
+    help=field.metadata['help'] + _default_text(field),
+  )
+
+
+def _default_text(field: dataclasses.Field) -> str:
+  by_size = any(field.name in values for values in config_lib.SIZES.values())
+  by_preset = any(
+    field.name in values for values in config_lib.PRESETS.values()
+  )
+  if by_size or by_preset:
+    return f' (default: set by --{"size" if by_size else "preset"})'
+  return '' if field.default == '' else f' (default: {field.default})'
+
+
+def run() -> None:
+  """Entry point of the console script."""
+  sys.exit(main())
+
+
+if __name__ == '__main__':
+  run()

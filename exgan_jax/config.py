@@ -1,0 +1,189 @@
+"""What is configured: one frozen dataclass, its presets and its sizes.
+
+`PRESETS` is the one place where the paper's models differ; `SIZES` is the one
+place where big and small ones do. Every field is a flag of `exgan train`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+from typing import Any, Literal, get_args, get_type_hints
+
+from tfds_celeb_id import InputError
+
+Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
+Preset = Literal['gan', 'reference']
+Size = Literal['tiny', 'small', 'paper']
+Precision = Literal['float32', 'bfloat16']
+
+# What the generator and the discriminator are told of the exemplar.
+PRESETS: dict[str, dict[str, Any]] = {
+  'gan': {'exemplar': 'none'},
+  'reference': {'exemplar': 'image'},
+}
+
+SIZES: dict[str, dict[str, Any]] = {
+  'tiny': {'generator_width': 8, 'discriminator_width': 8, 'dilations': 3},
+  'small': {'generator_width': 16, 'discriminator_width': 16, 'dilations': 3},
+  'paper': {'generator_width': 32, 'discriminator_width': 32, 'dilations': 4},
+}
+
+
+def option(default: Any, text: str) -> Any:
+  """A field with a default and the line that `--help` shows for it."""
+  return dataclasses.field(default=default, metadata={'help': text})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """One run of training. Made by `make`, which fills preset and size in."""
+
+  preset: Preset = option('reference', 'which model of the paper')
+  size: Size = option('small', 'how large its networks are')
+  dataset: Dataset = option('synth_id', 'name of the data set')
+  data_dir: str = option('', 'folder of the built data sets')
+  workdir: str = option('', 'folder of the run: made, or gone on with')
+
+  exemplar: Literal['none', 'image'] = option('image', 'what G and D are told')
+  generator_width: int = option(16, 'channels at full resolution')
+  discriminator_width: int = option(16, 'channels of the first layers')
+  dilations: int = option(3, 'dilated layers: rates 2, 4, 8, ...')
+  compute_dtype: Precision = option('float32', 'type of the arithmetic')
+
+  resolution: int = option(128, 'side of the pictures in pixels')
+  batch_size: int = option(16, 'pictures a step, over all devices')
+  steps: int = option(20_000, 'steps of the whole run')
+  seed: int = option(0, 'of parameters and of the order of the data')
+
+  generator_learning_rate: float = option(5e-4, "Adam's step size for G")
+  discriminator_learning_rate: float = option(2e-4, "Adam's step size for D")
+  adam_b1: float = option(0.5, "Adam's first decay rate")
+  adam_b2: float = option(0.999, "Adam's second decay rate")
+  adversarial_weight: float = option(0.01, "weight of D's opinion in G's loss")
+  reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
+  ema_decay: float = option(0.999, 'of the average of the weights of G')
+
+  log_every: int = option(50, 'steps between lines of metrics.jsonl')
+  checkpoint_every: int = option(500, 'steps between checkpoints')
+  checkpoints_to_keep: int = option(3, 'the newest ones stay on disk')
+  sample_every: int = option(500, 'steps between sample sheets')
+  reader_threads: int = option(4, 'threads that read and decode pictures')
+
+  def __post_init__(self):
+    for name, hint in get_type_hints(type(self)).items():
+      _check_type(name, getattr(self, name), hint)
+    at_least_one = (
+      'generator_width', 'discriminator_width', 'dilations', 'batch_size',
+      'steps', 'log_every', 'checkpoint_every', 'checkpoints_to_keep',
+      'sample_every', 'reader_threads',
+    )  # fmt: skip
+    for name in at_least_one:
+      if getattr(self, name) < 1:
+        raise InputError(f'--{flag(name)} must be at least 1')
+    if not 16 <= self.resolution <= 1024 or self.resolution % 16:
+      raise InputError('--resolution must be a multiple of 16 up to 1024')
+    if not 0 <= self.seed < 2**31:
+      raise InputError('--seed must be in [0, 2^31)')
+    for name in ('adam_b1', 'adam_b2', 'ema_decay'):
+      if not 0 <= getattr(self, name) < 1:
+        raise InputError(f'--{flag(name)} must be in [0, 1)')
+    for name in (
+      'generator_learning_rate', 'discriminator_learning_rate',
+      'adversarial_weight', 'reconstruction_weight',
+    ):  # fmt: skip
+      value = getattr(self, name)
+      if not (math.isfinite(value) and value >= 0):
+        raise InputError(f'--{flag(name)} must be finite and not negative')
+
+
+# A run may go on with other values of these: they do not change what a step
+# computes.
+FREE_TO_CHANGE = frozenset({
+  'data_dir', 'workdir', 'steps', 'log_every', 'checkpoint_every',
+  'checkpoints_to_keep', 'sample_every', 'reader_threads',
+})  # fmt: skip
+
+
+def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
+  """Returns a preset at a size, with single fields set over it.
+
+  Raises:
+    InputError: an unknown preset, size or field, or a value out of range.
+  """
+  if preset not in PRESETS:
+    raise InputError(f'unknown preset {preset!r}: one of {", ".join(PRESETS)}')
+  if size not in SIZES:
+    raise InputError(f'unknown size {size!r}: one of {", ".join(SIZES)}')
+  known = {field.name for field in dataclasses.fields(Config)}
+  if unknown := sorted(set(fields) - known):
+    raise InputError(f'unknown field of the configuration: {unknown[0]}')
+  base = {**PRESETS[preset], **SIZES[size]}
+  return Config(preset=preset, size=size, **{**base, **fields})
+
+
+def flag(name: str) -> str:
+  """Name of a field as a flag, without the dashes."""
+  return name.replace('_', '-')
+
+
+def save(config: Config, path: pathlib.Path) -> None:
+  """Writes a configuration as JSON."""
+  text = json.dumps(dataclasses.asdict(config), indent=2)
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_text(text + '\n')
+  temporary.replace(path)
+
+
+def load(path: pathlib.Path) -> Config:
+  """Reads what `save` wrote.
+
+  Raises:
+    InputError: there is no such file, or it is not a configuration.
+  """
+  try:
+    fields = json.loads(path.read_text())
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror}') from error
+  except (ValueError, RecursionError) as error:
+    raise InputError(f'{path} is not JSON') from error
+  if not isinstance(fields, dict):
+    raise InputError(f'{path} is not a configuration')
+  try:
+    return make(**fields)
+  except (InputError, TypeError) as error:
+    raise InputError(f'{path}: {error}') from error
+
+
+def fingerprint(config: Config) -> str:
+  """Hash of all that decides what a step computes."""
+  fields = dataclasses.asdict(config)
+  kept = {k: v for k, v in fields.items() if k not in FREE_TO_CHANGE}
+  return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def first_difference(before: Config, now: Config) -> str:
+  """Name of the first field that decides what a step computes and differs."""
+  return next(
+    field.name
+    for field in dataclasses.fields(Config)
+    if field.name not in FREE_TO_CHANGE
+    and getattr(before, field.name) != getattr(now, field.name)
+  )
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+  if choices := get_args(hint):
+    if value not in choices:
+      allowed = ', '.join(choices)
+      raise InputError(f'--{flag(name)} must be one of {allowed}')
+  elif hint is float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+      raise InputError(f'--{flag(name)} must be a number')
+  elif isinstance(value, bool) is not (hint is bool) or not isinstance(
+    value, hint
+  ):
+    raise InputError(f'--{flag(name)} must be of type {hint.__name__}')

@@ -1,0 +1,326 @@
+"""Records to identity pairs to uint8 batches, with Grain.
+
+Records of one person lie next to each other, and each knows its place and how
+many they are, so the partner of a record is arithmetic on its position. The
+order is shuffled globally and only then dealt out to processes: the global
+batch at a step is the same for any number of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+from tensorflow_datasets.proto import tf_example_pb2
+
+from exgan_jax.config import Config
+from tfds_celeb_id import InputError
+
+Example = dict[str, np.ndarray]
+_READER_OPTIONS = {'index_storage_option': 'in_memory'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One aligned picture as it is stored.
+
+  Attributes:
+    image: JPEG bytes, square.
+    identity: name of the person.
+    filename: of the picture.
+    eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
+    boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
+    index_in_identity: place among the records of the person.
+    identity_size: how many they are.
+    truth: JPEG bytes of the same scene with open eyes, or nothing.
+  """
+
+  image: bytes
+  identity: str
+  filename: str
+  eyes: np.ndarray
+  boxes: np.ndarray
+  index_in_identity: int
+  identity_size: int
+  truth: bytes = b''
+
+
+class Records:
+  """A split's records by position.
+
+  Args:
+    data_dir: folder of the built data sets.
+    dataset: name of the data set.
+    split: name of the split.
+
+  Raises:
+    InputError: the data set or the split is not there, or has no record.
+  """
+
+  def __init__(self, data_dir: str, dataset: str, split: str):
+    self.version, paths = _find_shards(data_dir, dataset, split)
+    try:
+      self._source = grain.sources.ArrayRecordDataSource(
+        [str(path) for path in paths], reader_options=_READER_OPTIONS
+      )
+    except (RuntimeError, ValueError, OSError) as error:
+      raise InputError(f'cannot read {paths[0].parent}: {error}') from error
+    if not len(self._source):
+      raise InputError(f'the {split} split of {dataset} holds no record')
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> Record:
+    return parse(self._source[index])
+
+
+def parse(serialized: bytes) -> Record:
+  """Reads a serialized `tf.train.Example`."""
+  feature = tf_example_pb2.Example.FromString(serialized).features.feature
+
+  def raw(name: str) -> bytes:
+    return feature[name].bytes_list.value[0]
+
+  def floats(name: str) -> np.ndarray:
+    values = feature[name].float_list.value
+    return np.asarray(values, np.float32).reshape(2, 2)
+
+  truth = feature['truth'].bytes_list.value if 'truth' in feature else ()
+  return Record(
+    image=raw('image'),
+    identity=raw('identity').decode(),
+    filename=raw('filename').decode(),
+    eyes=floats('eyes'),
+    boxes=floats('boxes'),
+    index_in_identity=feature['index_in_identity'].int64_list.value[0],
+    identity_size=feature['identity_size'].int64_list.value[0],
+    truth=truth[0] if truth else b'',
+  )
+
+
+def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
+  """Decodes a square picture at a resolution.
+
+  A picture at least twice as large is decoded at a half, a quarter or an
+  eighth of its size, which costs a fraction of the time.
+
+  Returns:
+    uint8 [resolution, resolution, 3] in RGB, and the stored side in pixels.
+  """
+  data = np.frombuffer(jpeg, np.uint8)
+  stored = _jpeg_side(jpeg)
+  flags = cv2.IMREAD_COLOR
+  for factor, reduced in (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+  ):
+    if stored >= factor * resolution:
+      flags = reduced
+      break
+  image = cv2.imdecode(data, flags)
+  if image is None:
+    raise InputError('a record holds a picture that cannot be decoded')
+  if image.shape[0] != resolution:
+    shrinks = image.shape[0] > resolution
+    image = cv2.resize(
+      image,
+      (resolution, resolution),
+      interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
+    )
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), float(stored)
+
+
+def pair(target: Record, reference: Record, resolution: int) -> Example:
+  """One example of a batch: a picture and another one of the same person."""
+  image, side = decode(target.image, resolution)
+  other, other_side = decode(reference.image, resolution)
+  scale, other_scale = resolution / side, resolution / other_side
+  return {
+    'image': image,
+    'reference': other,
+    'eyes': target.eyes * np.float32(scale),
+    'boxes': target.boxes * np.float32(scale),
+    'reference_eyes': reference.eyes * np.float32(other_scale),
+    'reference_boxes': reference.boxes * np.float32(other_scale),
+    'valid': np.bool_(True),
+  }
+
+
+def next_position(position: int, record: Record) -> int:
+  """Position of the next picture of the person; the first after the last."""
+  start = position - record.index_in_identity
+  return start + (record.index_in_identity + 1) % record.identity_size
+
+
+class RandomPair(grain.transforms.RandomMap):
+  """From a record's position to a pair with any other of the person's."""
+
+  def __init__(self, records: Records, resolution: int):
+    self._records = records
+    self._resolution = resolution
+
+  def random_map(self, position: int, rng: np.random.Generator) -> Example:
+    target = self._records[position]
+    start = position - target.index_in_identity
+    other = int(rng.integers(target.identity_size - 1))
+    other += other >= target.index_in_identity
+    return pair(target, self._records[start + other], self._resolution)
+
+
+def train_batches(
+  config: Config, process_index: int = 0, process_count: int = 1
+) -> grain.DatasetIterator:
+  """An endless iterator over this process's part of the global batches.
+
+  Its `get_state` and `set_state` save and restore the position.
+
+  Raises:
+    InputError: the data set is not there.
+  """
+  records = Records(config.data_dir, config.dataset, 'train')
+  local = config.batch_size // process_count
+  dataset = (
+    grain.MapDataset.range(len(records))
+    .seed(config.seed)
+    .shuffle()
+    .repeat()
+    .random_map(RandomPair(records, config.resolution))
+    .batch(local, drop_remainder=True)
+  )
+  # Batch n of process p is local batch n * process_count + p.
+  dataset = dataset[process_index::process_count]
+  options = grain.ReadOptions(
+    num_threads=config.reader_threads,
+    prefetch_buffer_size=2 * config.reader_threads,
+  )
+  return iter(dataset.to_iter_dataset(options))
+
+
+def evaluation_positions(records: Records, split: str) -> list[int]:
+  """Positions of the pictures that a split's evaluation in-paints.
+
+  All of them; of the pairs of `closed` only the first, whose eyes are shut.
+  """
+  return list(range(0, len(records), 2 if split == 'closed' else 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationBatch:
+  """A batch and what the evaluation wants to know besides.
+
+  Attributes:
+    inputs: the batch, padded to the full size by copies that are not `valid`.
+    truth: uint8 [b, h, w, 3], what the result is compared with, or None.
+    filenames: of the valid pictures.
+  """
+
+  inputs: Example
+  truth: np.ndarray | None
+  filenames: list[str]
+
+
+def evaluation_batches(
+  records: Records,
+  split: str,
+  resolution: int,
+  batch_size: int,
+  threads: int = 2,
+) -> Iterator[EvaluationBatch]:
+  """Every picture of a split once, with the next one of the person.
+
+  The paper's protocol: the reference of the last picture of a person is the
+  first one. In `closed` a picture has a truth only where the record has one.
+  """
+  dataset = (
+    grain.MapDataset.source(evaluation_positions(records, split))
+    .map(lambda position: _evaluation_example(
+      records, position, split, resolution))
+  )  # fmt: skip
+  options = grain.ReadOptions(
+    num_threads=threads, prefetch_buffer_size=2 * batch_size
+  )
+  examples: list[dict[str, Any]] = []
+  for example in dataset.to_iter_dataset(options):
+    examples.append(example)
+    if len(examples) == batch_size:
+      yield _collate(examples, batch_size)
+      examples = []
+  if examples:
+    yield _collate(examples, batch_size)
+
+
+def _evaluation_example(
+  records: Records, position: int, split: str, resolution: int
+) -> dict[str, Any]:
+  target = records[position]
+  reference = records[next_position(position, target)]
+  example = pair(target, reference, resolution)
+  truth = example['image']
+  if split == 'closed':
+    truth = decode(target.truth, resolution)[0] if target.truth else None
+  return {'inputs': example, 'truth': truth, 'filename': target.filename}
+
+
+def _collate(
+  examples: list[dict[str, Any]], batch_size: int
+) -> EvaluationBatch:
+  filenames = [example['filename'] for example in examples]
+  padded = examples + examples[-1:] * (batch_size - len(examples))
+  inputs = {
+    name: np.stack([example['inputs'][name] for example in padded])
+    for name in examples[0]['inputs']
+  }
+  inputs['valid'] = np.arange(batch_size) < len(examples)
+  truths = [example['truth'] for example in padded]
+  known = all(truth is not None for truth in truths)
+  return EvaluationBatch(inputs, np.stack(truths) if known else None, filenames)
+
+
+def _find_shards(
+  data_dir: str, dataset: str, split: str
+) -> tuple[str, list[pathlib.Path]]:
+  folder = pathlib.Path(data_dir) / dataset
+  versions = sorted(
+    (
+      path
+      for path in (folder.iterdir() if folder.is_dir() else ())
+      if re.fullmatch(r'\d+\.\d+\.\d+', path.name) and path.is_dir()
+    ),
+    key=lambda path: tuple(int(part) for part in path.name.split('.')),
+  )
+  if not versions:
+    raise InputError(
+      f'no data set {dataset} in {data_dir or "."}: build it with'
+      f' `tfds build {dataset} --imports=tfds_celeb_id'
+      ' --file_format=array_record` or give its folder as --data-dir'
+    )
+  pattern = f'{dataset}-{split}.array_record-*-of-*'
+  paths = sorted(versions[-1].glob(pattern))
+  if not paths:
+    raise InputError(f'{versions[-1]} has no split {split} of array_record')
+  total = int(paths[0].name.rsplit('-', 1)[1])
+  if len(paths) != total:
+    raise InputError(
+      f'{versions[-1]}: {len(paths)} of {total} files of the {split} split'
+    )
+  return versions[-1].name, paths
+
+
+def _jpeg_side(jpeg: bytes) -> int:
+  """Height of a JPEG from its frame header, without decoding it."""
+  at = 2
+  while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
+    marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], 'big')
+    is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+    if is_frame:
+      return int.from_bytes(jpeg[at + 5 : at + 7], 'big')
+    at += 2 + length
+  raise InputError('a record holds a picture that is not a JPEG')

@@ -1,0 +1,87 @@
+"""Eye boxes to masks, holes, crops and composites, on the device.
+
+Coordinates are pixel indices as Celeb-ID writes them: x to the right, y down,
+the first pixel at 0. An eye's box of size (w, h) at (x, y) holds the pixels
+with x - w/2 <= column < x + w/2 and y - h/2 <= row < y + h/2.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels),
+# so a crop of that side shows the whole hole whatever its size.
+CROP_FRACTION = 3 / 8
+
+
+def hole_masks(
+  eyes: Float[Array, 'b 2 2'],
+  boxes: Float[Array, 'b 2 2'],
+  resolution: int,
+) -> Float[Array, 'b h w 1']:
+  """Marks the eye boxes with ones.
+
+  Args:
+    eyes: centres of the eyes (left, right), as (x, y) in pixels.
+    boxes: sizes of the boxes (left, right), as (w, h) in pixels.
+    resolution: side of the square pictures in pixels.
+
+  Returns:
+    1 inside either box and 0 elsewhere. Boxes may overlap and may leave the
+    picture; a box without area marks nothing.
+  """
+  index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
+  low = (eyes - boxes / 2)[..., None]
+  high = (eyes + boxes / 2)[..., None]
+  inside = (low <= index) & (index < high)  # [b, eye, (x, y), pixel]
+  columns, rows = inside[:, :, 0], inside[:, :, 1]
+  either = jnp.any(rows[..., :, None] & columns[..., None, :], axis=1)
+  return either[..., None].astype(eyes.dtype)
+
+
+def composite(
+  image: Float[Array, 'b h w c'],
+  painted: Float[Array, 'b h w c'],
+  mask: Float[Array, 'b h w 1'],
+) -> Float[Array, 'b h w c']:
+  """Keeps the known pixels of `image` and takes the hole from `painted`."""
+  return jnp.where(mask > 0, painted, image)
+
+
+def eye_crops(
+  image: Float[Array, 'b h w c'],
+  eyes: Float[Array, 'b 2 2'],
+  side: int,
+) -> Float[Array, 'b 2 side side c']:
+  """Cuts a square around each eye.
+
+  Args:
+    image: pictures of any range.
+    eyes: centres of the eyes (left, right), as (x, y) in pixels.
+    side: side of the crops in pixels; see `crop_side`.
+
+  Returns:
+    The crops (left, right). Their pixel [side // 2, side // 2] is the one at
+    the eye's rounded centre; what lies outside the picture is zero.
+  """
+  resolution = image.shape[1]
+  padded = jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
+  centre = jnp.round(eyes).astype(jnp.int32)
+  # Padded by a whole side, a crop may start anywhere in [0, resolution + side]
+  # and one around an eye far outside the picture is all zero.
+  start = jnp.clip(centre - side // 2 + side, 0, resolution + side)
+
+  def crop(picture, xy):
+    size = (side, side, picture.shape[-1])
+    return jax.lax.dynamic_slice(
+      picture, (xy[1], xy[0], jnp.zeros_like(xy[0])), size
+    )
+
+  return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(padded, start)
+
+
+def crop_side(resolution: int) -> int:
+  """Side in pixels of the crops at a resolution: 24 at 64, 48 at 128."""
+  return max(8, int(resolution * CROP_FRACTION) // 8 * 8)

@@ -1,0 +1,94 @@
+"""Contact sheets: rows of pictures, each with a zoomed strip of its eyes."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from exgan_jax import masks
+
+MARGIN = 4
+CAPTION_HEIGHT = 18
+BACKGROUND = (250, 250, 250)
+INK = (40, 40, 40)
+HOLE_COLOUR = 128
+
+
+def hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  """Greys the hole of uint8 [..., h, w, 3] by a mask [..., h, w, 1]."""
+  return np.where(mask > 0, np.uint8(HOLE_COLOUR), image)
+
+
+def mask_of(batch: dict[str, np.ndarray]) -> np.ndarray:
+  """The holes of a batch on the host, bool [b, h, w, 1]."""
+  resolution = batch['image'].shape[1]
+  mask = masks.hole_masks(batch['eyes'], batch['boxes'], resolution)
+  return np.asarray(mask) > 0
+
+
+def eye_strip(image: np.ndarray, eyes: np.ndarray, width: int) -> np.ndarray:
+  """Cuts the band around both eyes and enlarges it.
+
+  Args:
+    image: uint8 [h, w, 3].
+    eyes: [2, 2], centres (left, right) as (x, y) in pixels.
+    width: of the strip in pixels; it is two fifths as high.
+
+  Returns:
+    uint8 [2 * width // 5, width, 3]; black where it leaves the picture.
+  """
+  span = 1.9 * max(float(np.linalg.norm(eyes[1] - eyes[0])), 8.0)
+  centre = eyes.mean(axis=0)
+  left, top = centre[0] - span / 2, centre[1] - span / 5
+  box = (left, top, left + span, top + 2 * span / 5)
+  strip = Image.fromarray(image).transform(
+    (width, 2 * width // 5), Image.Transform.EXTENT, box, Image.BICUBIC
+  )
+  return np.asarray(strip)
+
+
+def make_sheet(
+  columns: dict[str, np.ndarray],
+  batch: dict[str, np.ndarray],
+  side: int = 128,
+) -> Image.Image:
+  """Draws a row for every picture and a captioned column for every kind.
+
+  Args:
+    columns: caption to uint8 [n, h, w, 3]. The eyes of the column named
+      "reference" are the reference's.
+    batch: the batch that the pictures are from, for the places of the eyes.
+    side: of a picture on the sheet in pixels.
+  """
+  rows = len(next(iter(columns.values())))
+  row_height = side + 2 * side // 5 + 2 * MARGIN
+  width = MARGIN + len(columns) * (side + MARGIN)
+  height = CAPTION_HEIGHT + MARGIN + rows * row_height
+  sheet = Image.new('RGB', (width, height), BACKGROUND)
+  draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+  for column, (caption, images) in enumerate(columns.items()):
+    x = MARGIN + column * (side + MARGIN)
+    draw.text((x + 2, 3), caption, INK, font=font)
+    eyes = batch['reference_eyes' if caption == 'reference' else 'eyes']
+    for row in range(rows):
+      y = CAPTION_HEIGHT + row * row_height
+      picture = Image.fromarray(images[row]).resize((side, side), Image.BICUBIC)
+      strip = eye_strip(images[row], eyes[row], side)
+      sheet.paste(picture, (x, y))
+      sheet.paste(Image.fromarray(strip), (x, y + side))
+  return sheet
+
+
+def save(sheet: Image.Image, path: pathlib.Path) -> None:
+  """Writes a sheet as PNG, whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + '.tmp')
+  sheet.save(temporary, format='PNG')
+  temporary.replace(path)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+  """Rounds float pictures in [0, 1]."""
+  return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)

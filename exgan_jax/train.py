@@ -1,0 +1,195 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from exgan_jax import config as config_lib
+from exgan_jax import input_pipeline, sharding, sheet
+from exgan_jax.checkpoint import Checkpoints
+from exgan_jax.config import Config
+from exgan_jax.metric_writer import MetricWriter
+from exgan_jax.state import TrainState, create_state
+from exgan_jax.train_step import make_paint_step, make_train_step
+from tfds_celeb_id import InputError
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILENAME = 'config.json'
+SAMPLES = 8
+
+
+def train(config: Config) -> TrainState:
+  """Trains to `config.steps`, from the newest checkpoint if there is one.
+
+  Returns:
+    The state after the last step; its checkpoint is in the workdir.
+
+  Raises:
+    InputError: the data set is not there, the workdir belongs to another
+      configuration or cannot be written, or a loss is not finite.
+  """
+  mesh = sharding.make_mesh(config.batch_size)
+  batches = input_pipeline.train_batches(
+    config, jax.process_index(), jax.process_count()
+  )
+  workdir = _prepare_workdir(config)
+  train_step = jax.jit(make_train_step(config), donate_argnums=0)
+
+  with Checkpoints(workdir, keep=config.checkpoints_to_keep) as checkpoints:
+    restored = checkpoints.restore(config, mesh)
+    if restored:
+      state, position = restored
+      batches.set_state(position)
+    else:
+      state = create_state(config, mesh)
+    start = int(state.step)
+    samples = SampleSheets(config, mesh, workdir)
+    with (
+      MetricWriter(workdir, start) as writer,
+      _progress(config, start) as bar,
+    ):
+      log = Log(config, start, writer, bar)
+      later = []
+      for step in range(start + 1, config.steps + 1):
+        with jax.transfer_guard('disallow'):
+          batch = sharding.to_device(next(batches), mesh)
+          state, metrics = train_step(state, batch)
+        # The step before is written while the device works on this one.
+        _run(later)
+        last = step == config.steps
+        later = [functools.partial(log.write, step, metrics, last)]
+        if step % config.sample_every == 0 or last:
+          painted = samples.paint(state.average)
+          later.append(functools.partial(samples.write, step, painted))
+        if step % config.checkpoint_every == 0 or last:
+          # Only a state whose losses were finite is worth keeping. It is saved
+          # with the data position before the next batch is fetched, so that a
+          # restored run sees no batch twice and skips none.
+          _run(later)
+          later = []
+          checkpoints.save(state, batches.get_state(), step)
+      _run(later)
+  return state
+
+
+class Log:
+  """Writes the metrics of steps, checks them and moves the progress bar."""
+
+  def __init__(
+    self, config: Config, start: int, writer: MetricWriter, bar: tqdm
+  ):
+    self._config, self._writer, self._bar = config, writer, bar
+    # The clock starts after the first step, whose time is compilation.
+    self._clock, self._clock_step = None, start + 1
+
+  def write(self, step: int, metrics: dict[str, jax.Array], last: bool) -> None:
+    """Waits for a step's metrics; writes them where the interval says so.
+
+    Raises:
+      InputError: one of them is not finite.
+    """
+    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    for name, value in values.items():
+      if not math.isfinite(value):
+        raise InputError(
+          f'{name} is {value} at step {step}: the run stops, its last'
+          ' checkpoint is good; a lower learning rate may help'
+        )
+    self._bar.update()
+    if self._clock is None:
+      self._clock = time.perf_counter()
+    if step % self._config.log_every and not last:
+      return
+    now = time.perf_counter()
+    steps, seconds = step - self._clock_step, now - self._clock
+    if steps:
+      values['images_per_second'] = steps * self._config.batch_size / seconds
+      self._clock, self._clock_step = now, step
+    self._writer.write(step, values)
+    self._bar.set_postfix_str(f'l1_hole {values["l1_hole"]:.4f}', refresh=False)
+
+
+class SampleSheets:
+  """Sheets of the same few held-out pictures, painted as training goes on."""
+
+  def __init__(self, config: Config, mesh: Mesh, workdir: pathlib.Path):
+    try:
+      split = 'validation'
+      records = input_pipeline.Records(config.data_dir, config.dataset, split)
+    except InputError:  # Too few people for one.
+      split = 'train'
+      records = input_pipeline.Records(config.data_dir, config.dataset, split)
+    size = -(-SAMPLES // jax.device_count()) * jax.device_count()
+    self._batch = next(
+      input_pipeline.evaluation_batches(records, split, config.resolution, size)
+    ).inputs
+    self._inputs = sharding.to_device(self._batch, mesh)
+    self._paint = jax.jit(
+      make_paint_step(config), out_shardings=sharding.replicated(mesh)
+    )
+    self._mask = sheet.mask_of(self._batch)
+    self._folder = workdir / 'samples'
+
+  def paint(self, params: Any) -> jax.Array:
+    """Starts to paint."""
+    return self._paint(params, self._inputs)
+
+  def write(self, step: int, painted: jax.Array) -> None:
+    """Writes what `paint` began to samples/step_*.png."""
+    columns = {
+      'reference': self._batch['reference'],
+      'input': sheet.hole(self._batch['image'], self._mask),
+      f'step {step}': sheet.to_uint8(np.asarray(painted)),
+      'original': self._batch['image'],
+    }
+    sheet.save(
+      sheet.make_sheet(columns, self._batch),
+      self._folder / f'step_{step:08d}.png',
+    )
+
+
+def _prepare_workdir(config: Config) -> pathlib.Path:
+  workdir = pathlib.Path(config.workdir)
+  if not config.workdir:
+    raise InputError('--workdir is missing: the folder of the run')
+  path = workdir / CONFIG_FILENAME
+  if path.exists():
+    before = config_lib.load(path)
+    if config_lib.fingerprint(before) != config_lib.fingerprint(config):
+      name = config_lib.first_difference(before, config)
+      raise InputError(
+        f'{workdir} holds a run with another --{config_lib.flag(name)}'
+        f' ({getattr(before, name)}): go on with that, or take another folder'
+      )
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    config_lib.save(config, path)
+  except OSError as error:
+    raise InputError(f'cannot write {workdir}: {error.strerror}') from error
+  return workdir
+
+
+def _progress(config: Config, start: int) -> tqdm:
+  return tqdm(
+    total=config.steps,
+    initial=start,
+    unit='img',
+    unit_scale=config.batch_size,
+    desc=config.preset,
+  )
+
+
+def _run(calls: list) -> None:
+  for call in calls:
+    call()

@@ -1,0 +1,82 @@
+"""The command line: what it prints and how it ends."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from exgan_jax import cli
+
+
+def _train(synth_data, workdir, *more):
+  return [
+    'train', '--preset', 'reference', '--size', 'tiny', '--dataset',
+    'synth_id', '--data-dir', synth_data, '--workdir', str(workdir),
+    '--resolution', '32', '--batch-size', '4', '--steps', '2',
+    '--generator-width', '4', '--discriminator-width', '4', *more,
+  ]  # fmt: skip
+
+
+def test_train_then_evaluate(synth_data, tmp_path, capsys):
+  assert cli.main(_train(synth_data, tmp_path / 'w')) == 0
+  output = tmp_path / 'out' / 'results.json'
+  assert cli.main([
+    'evaluate', '--workdir', str(tmp_path / 'w'), '--data-dir', synth_data,
+    '--baselines', '--batch-size', '4', '--output', str(output),
+  ]) == 0  # fmt: skip
+  printed = capsys.readouterr().out
+  metrics = json.loads(output.read_text())['metrics']
+  assert f'{metrics["l1_hole"]:.5f}' in printed
+  assert str(output.with_suffix('.png')) in printed
+  assert output.with_suffix('.png').exists()
+
+
+@pytest.mark.parametrize(
+  'more',
+  [
+    ['--resolution', '33'],
+    ['--steps', '0'],
+    ['--data-dir', '/nonexistent'],
+    ['--dataset', 'photo_id'],
+    ['--batch-size', '3'],
+  ],
+)
+def test_bad_input_is_one_line_and_code_2(synth_data, tmp_path, capsys, more):
+  assert cli.main(_train(synth_data, tmp_path / 'w', *more)) == 2
+  error = capsys.readouterr().err.strip()
+  assert error.startswith('exgan: ') and '\n' not in error
+  assert not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize(
+  'argv', [[], ['paint'], ['train'], ['train', '--steps', 'many']]
+)
+def test_a_wrong_flag_is_code_2(argv, capsys):
+  with pytest.raises(SystemExit) as caught:
+    cli.main(argv)
+  assert caught.value.code == 2
+  assert 'Traceback' not in capsys.readouterr().err
+
+
+def test_help_shows_every_field_with_its_default(capsys):
+  with pytest.raises(SystemExit) as caught:
+    cli.main(['train', '--help'])
+  assert caught.value.code == 0
+  text = capsys.readouterr().out
+  assert '--adversarial-weight' in text and '(default: 20000)' in text
+
+
+def test_training_imports_neither_tensorflow_nor_torch(synth_data, tmp_path):
+  program = (
+    'import sys\n'
+    'from exgan_jax import cli\n'
+    'code = cli.main(sys.argv[1:])\n'
+    'assert not {"tensorflow", "torch", "mediapipe"} & set(sys.modules)\n'
+    'sys.exit(code)\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', program, *_train(synth_data, tmp_path / 'w')],
+    capture_output=True, text=True, timeout=300,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr

@@ -1,0 +1,85 @@
+"""The configuration: presets, checks, and its way to disk and back."""
+
+import dataclasses
+import json
+
+import pytest
+
+from exgan_jax import config as config_lib
+from tfds_celeb_id import InputError
+
+
+def test_presets_differ_in_the_exemplar_alone():
+  gan, reference = config_lib.make('gan'), config_lib.make('reference')
+  assert (
+    dataclasses.replace(gan, preset='reference', exemplar='image') == reference
+  )
+
+
+def test_a_field_given_wins_over_the_size():
+  config = config_lib.make('reference', 'paper', generator_width=5)
+  assert config.generator_width == 5
+  assert config.discriminator_width == 32
+
+
+@pytest.mark.parametrize(
+  'fields, message',
+  [
+    ({'resolution': 100}, 'multiple of 16'),
+    ({'batch_size': 0}, '--batch-size'),
+    ({'steps': 1.5}, '--steps'),
+    ({'steps': True}, '--steps'),
+    ({'seed': -1}, '--seed'),
+    ({'generator_learning_rate': float('nan')}, 'finite'),
+    ({'generator_learning_rate': 'fast'}, 'a number'),
+    ({'adam_b1': 1.0}, '--adam-b1'),
+    ({'dataset': 'imagenet'}, 'celeb_id'),
+    ({'no_such_field': 1}, 'no_such_field'),
+    ({'preset': 'stylegan'}, 'stylegan'),
+    ({'size': 'huge'}, 'huge'),
+  ],
+)
+def test_a_bad_value_is_one_clear_line(fields, message):
+  with pytest.raises(InputError, match=message) as caught:
+    config_lib.make(**fields)
+  assert '\n' not in str(caught.value)
+
+
+def test_save_and_load_round_trip(tmp_path):
+  config = config_lib.make('gan', 'tiny', resolution=64, seed=3)
+  config_lib.save(config, tmp_path / 'config.json')
+  assert config_lib.load(tmp_path / 'config.json') == config
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
+)
+def test_a_hostile_file_is_refused(tmp_path, text):
+  path = tmp_path / 'config.json'
+  path.write_text(text)
+  with pytest.raises(InputError, match=r'config\.json'):
+    config_lib.load(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+  with pytest.raises(InputError, match='cannot read'):
+    config_lib.load(tmp_path / 'config.json')
+
+
+def test_the_fingerprint_tells_what_a_step_computes():
+  base = config_lib.make()
+  assert config_lib.fingerprint(base) == config_lib.fingerprint(
+    dataclasses.replace(base, steps=7, workdir='elsewhere', log_every=1)
+  )
+  for change in ({'seed': 1}, {'resolution': 64}, {'batch_size': 8}):
+    other = dataclasses.replace(base, **change)
+    assert config_lib.fingerprint(base) != config_lib.fingerprint(other)
+    assert config_lib.first_difference(base, other) in change
+
+
+def test_the_saved_file_is_plain_json(tmp_path):
+  config_lib.save(config_lib.make(), tmp_path / 'c.json')
+  fields = json.loads((tmp_path / 'c.json').read_text())
+  assert fields['exemplar'] == 'image'

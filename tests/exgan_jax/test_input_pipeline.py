@@ -1,0 +1,190 @@
+"""From records to batches: pairs, order, scale, resume."""
+
+import io
+import itertools
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exgan_jax import config as config_lib
+from exgan_jax import input_pipeline
+from tfds_celeb_id import InputError
+
+
+def _config(data_dir, **fields):
+  return config_lib.make(
+    'reference', 'tiny', dataset='synth_id', data_dir=data_dir,
+    resolution=64, batch_size=4, reader_threads=2, **fields,
+  )  # fmt: skip
+
+
+def _take(iterator, count):
+  return list(itertools.islice(iterator, count))
+
+
+def _assert_same(batches, others):
+  for batch, other in zip(batches, others, strict=True):
+    assert batch.keys() == other.keys()
+    for name in batch:
+      np.testing.assert_array_equal(batch[name], other[name])
+
+
+def test_a_batch_is_what_the_contract_says(synth_data):
+  batch = next(input_pipeline.train_batches(_config(synth_data)))
+  pair, point = ((4, 64, 64, 3), np.uint8), ((4, 2, 2), np.float32)
+  assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
+    'image': pair, 'reference': pair, 'eyes': point, 'boxes': point,
+    'reference_eyes': point, 'reference_boxes': point,
+    'valid': ((4,), np.bool_),
+  }  # fmt: skip
+  assert batch['valid'].all()
+
+
+def test_a_reference_is_another_picture_of_the_same_person(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+  by_picture = {
+    input_pipeline.decode(record.image, 64)[0].tobytes(): record
+    for record in map(records.__getitem__, range(len(records)))
+  }
+  partners = set()
+  for batch in _take(input_pipeline.train_batches(_config(synth_data)), 60):
+    for image, reference in zip(
+      batch['image'], batch['reference'], strict=True
+    ):
+      target, other = (
+        by_picture[image.tobytes()], by_picture[reference.tobytes()]
+      )  # fmt: skip
+      assert target.identity == other.identity
+      assert target.filename != other.filename
+      partners.add((target.index_in_identity, other.index_in_identity))
+  # The full product: each of three pictures with both others.
+  assert partners == set(itertools.permutations(range(3), 2))
+
+
+def test_every_picture_comes_once_an_epoch_in_another_order(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+  steps = len(records) // 4
+  batches = _take(input_pipeline.train_batches(_config(synth_data)), 2 * steps)
+  epochs = [
+    [image.tobytes() for batch in part for image in batch['image']]
+    for part in (batches[:steps], batches[steps:])
+  ]
+  assert len(records) % 4 == 0 and len(set(epochs[0])) == len(records)
+  assert set(epochs[0]) == set(epochs[1])
+  assert epochs[0] != epochs[1]
+
+
+def test_the_order_depends_on_the_seed_alone(synth_data):
+  first = _take(input_pipeline.train_batches(_config(synth_data)), 3)
+  again = _take(input_pipeline.train_batches(_config(synth_data)), 3)
+  other = _take(input_pipeline.train_batches(_config(synth_data, seed=1)), 3)
+  _assert_same(first, again)
+  assert (first[0]['image'] != other[0]['image']).any()
+
+
+def test_the_iterator_goes_on_where_it_was(synth_data):
+  iterator = input_pipeline.train_batches(_config(synth_data))
+  _take(iterator, 5)
+  position = iterator.get_state()
+  expected = _take(iterator, 3)
+  restored = input_pipeline.train_batches(_config(synth_data))
+  restored.set_state(position)
+  _assert_same(_take(restored, 3), expected)
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_the_global_batch_is_the_same_for_any_number_of_processes(
+  synth_data, processes
+):
+  config = _config(synth_data)
+  whole = _take(input_pipeline.train_batches(config), 3)
+  parts = [
+    _take(input_pipeline.train_batches(config, process, processes), 3)
+    for process in range(processes)
+  ]
+  joined = [
+    {name: np.concatenate([part[name] for part in step]) for name in step[0]}
+    for step in zip(*parts, strict=True)
+  ]
+  _assert_same(joined, whole)
+
+
+@pytest.mark.parametrize('resolution', [16, 32, 48, 64, 128, 256])
+def test_decoding_at_a_smaller_scale_keeps_the_picture(resolution):
+  y, x = np.mgrid[0:256, 0:256]
+  picture = np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)
+  jpeg = io.BytesIO()
+  Image.fromarray(picture).save(jpeg, 'JPEG', quality=95, subsampling=0)
+  got, stored = input_pipeline.decode(jpeg.getvalue(), resolution)
+  expected = Image.fromarray(picture).resize((resolution,) * 2, Image.BOX)
+  assert stored == 256
+  assert np.abs(got.astype(int) - np.asarray(expected).astype(int)).max() <= 4
+
+
+def test_eyes_and_boxes_are_scaled_with_the_picture(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+  half = input_pipeline.pair(records[0], records[1], 64)
+  np.testing.assert_array_equal(half['eyes'], records[0].eyes / 2)
+  np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
+  np.testing.assert_array_equal(half['reference_eyes'], records[1].eyes / 2)
+
+
+def test_evaluation_follows_the_paper_s_pairing(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+  names, pictures, references, valid = [], [], [], 0
+  for batch in input_pipeline.evaluation_batches(
+    records, 'test', 64, batch_size=4
+  ):
+    names += batch.filenames
+    rows = slice(0, len(batch.filenames))
+    pictures += list(batch.inputs['image'][rows])
+    references += list(batch.inputs['reference'][rows])
+    valid += batch.inputs['valid'].sum()
+    assert batch.inputs['image'].shape[0] == 4
+  assert names == [records[i].filename for i in range(len(records))]
+  assert valid == len(records) == 9
+  for i in range(0, 9, 3):
+    for place in range(3):
+      np.testing.assert_array_equal(
+        references[i + place], pictures[i + (place + 1) % 3]
+      )
+
+
+def test_closed_pairs_have_the_open_scene_as_truth(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'closed')
+  batch = next(
+    input_pipeline.evaluation_batches(records, 'closed', 64, batch_size=2)
+  )
+  shut, truth = batch.inputs['image'], batch.truth
+  assert batch.filenames == [records[i].filename for i in (0, 2)]
+  assert (shut != truth).any()
+  # Outside the eyes it is the same scene, but for what JPEG makes of it.
+  corner = (slice(None), slice(0, 12))
+  assert np.abs(shut[corner].astype(int) - truth[corner]).max() < 16
+
+
+def test_missing_data_is_one_clear_line(synth_data, tmp_path):
+  for data_dir, dataset, split, message in (
+    (str(tmp_path), 'synth_id', 'train', 'no data set synth_id'),
+    (synth_data, 'photo_id', 'train', 'no data set photo_id'),
+    (synth_data, 'synth_id', 'nonsense', 'no split nonsense'),
+  ):
+    with pytest.raises(InputError, match=message) as caught:
+      input_pipeline.Records(data_dir, dataset, split)
+    assert '\n' not in str(caught.value)
+
+
+def test_damaged_records_are_one_clear_line(synth_data, tmp_path):
+  copy = tmp_path / 'data'
+  shutil.copytree(synth_data, copy)
+  (shard,) = pathlib.Path(copy).glob('synth_id/*/synth_id-test.array_record*')
+  shard.write_bytes(b'not records')
+  with pytest.raises(InputError):
+    records = input_pipeline.Records(str(copy), 'synth_id', 'test')
+    records[0]
+  for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00'):
+    with pytest.raises(InputError):
+      input_pipeline.decode(broken, 64)

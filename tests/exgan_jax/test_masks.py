@@ -1,0 +1,98 @@
+"""Masks, crops and composites against loops over pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from exgan_jax import masks
+
+SIDE = 16
+# Plain, odd-sized, overlapping, over a border, outside, without area.
+CASES = {
+  'plain': ([[4, 8], [11, 8]], [[4, 6], [6, 4]]),
+  'odd': ([[4, 8], [11, 7]], [[5, 3], [3, 7]]),
+  'fractions': ([[4.5, 8.25], [10.75, 7.5]], [[4.5, 3.5], [5, 6.25]]),
+  'overlap': ([[7, 8], [9, 9]], [[6, 6], [6, 6]]),
+  'border': ([[0, 0], [15, 15]], [[6, 6], [7, 9]]),
+  'outside': ([[-9, 4], [40, 4]], [[6, 6], [6, 6]]),
+  'empty': ([[4, 8], [11, 8]], [[0, 6], [0, 0]]),
+}
+
+
+def _loop_mask(eyes, boxes):
+  mask = np.zeros((SIDE, SIDE, 1), np.float32)
+  for (x, y), (w, h) in zip(eyes, boxes, strict=True):
+    for row in range(SIDE):
+      for column in range(SIDE):
+        in_columns = x - w / 2 <= column < x + w / 2
+        if in_columns and y - h / 2 <= row < y + h / 2:
+          mask[row, column] = 1
+  return mask
+
+
+@pytest.mark.parametrize('eyes, boxes', CASES.values(), ids=CASES)
+def test_hole_masks_match_a_loop_over_pixels(eyes, boxes):
+  got = masks.hole_masks(
+    jnp.asarray([eyes], jnp.float32), jnp.asarray([boxes], jnp.float32), SIDE
+  )
+  np.testing.assert_array_equal(got[0], _loop_mask(eyes, boxes))
+
+
+def test_a_box_of_celeb_id_covers_its_own_size():
+  eyes = jnp.asarray([[[91.0, 113.0], [163.0, 113.0]]])
+  boxes = jnp.asarray([[[60.0, 48.0], [48.0, 71.0]]])
+  mask = masks.hole_masks(eyes, boxes, 256)
+  assert int(mask.sum()) == 60 * 48 + 48 * 71
+
+
+def test_composite_keeps_known_pixels_even_beside_nan():
+  image = jnp.ones((1, 4, 4, 3))
+  mask = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2].set(1.0)
+  painted = jnp.full((1, 4, 4, 3), jnp.nan).at[0, 1, 2].set(0.5)
+  got = np.asarray(masks.composite(image, painted, mask))
+  expected = np.ones((1, 4, 4, 3))
+  expected[0, 1, 2] = 0.5
+  np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+  'eyes',
+  [[[5, 6], [11, 6]], [[0, 0], [15, 15]], [[-3, 4], [18, 4]], [[-90, 9]] * 2],
+  ids=['inside', 'corners', 'over the border', 'far outside'],
+)
+def test_eye_crops_are_exact_at_the_border(eyes):
+  side = 8
+  rng = np.random.default_rng(0)
+  image = rng.uniform(1, 2, (1, SIDE, SIDE, 3)).astype(np.float32)
+  got = masks.eye_crops(
+    jnp.asarray(image), jnp.asarray([eyes], jnp.float32), side
+  )
+  expected = np.zeros((1, 2, side, side, 3), np.float32)
+  for eye, (x, y) in enumerate(eyes):
+    for row in range(side):
+      for column in range(side):
+        r, c = y - side // 2 + row, x - side // 2 + column
+        if 0 <= r < SIDE and 0 <= c < SIDE:
+          expected[0, eye, row, column] = image[0, r, c]
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_the_gradient_of_crops_counts_how_often_a_pixel_was_seen():
+  eyes = jnp.asarray([[[4.0, 8.0], [6.0, 8.0]]])
+
+  def total(image):
+    return masks.eye_crops(image, eyes, 4).sum()
+
+  counts = np.asarray(jax.grad(total)(jnp.zeros((1, SIDE, SIDE, 1))))
+  expected = np.zeros((SIDE, SIDE))
+  expected[6:10, 2:6] += 1
+  expected[6:10, 4:8] += 1
+  np.testing.assert_array_equal(counts[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize(
+  'resolution, side', [(64, 24), (128, 48), (256, 96), (512, 192)]
+)
+def test_a_crop_holds_the_largest_box_of_celeb_id(resolution, side):
+  assert masks.crop_side(resolution) == side

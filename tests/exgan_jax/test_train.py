@@ -1,0 +1,178 @@
+"""The real loop on a shrunk configuration."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from exgan_jax import config as config_lib
+from exgan_jax import sharding
+from exgan_jax.checkpoint import FOLDER, Checkpoints
+from exgan_jax.train import train
+from tfds_celeb_id import InputError
+
+
+@pytest.fixture(scope='module')
+def config(synth_data, tmp_path_factory):
+  return config_lib.make(
+    'reference', 'tiny', dataset='synth_id', data_dir=synth_data,
+    workdir=str(tmp_path_factory.mktemp('runs') / 'whole'), resolution=32,
+    batch_size=4, generator_width=4, discriminator_width=4, dilations=2,
+    steps=12, log_every=3, checkpoint_every=4, checkpoints_to_keep=2,
+    sample_every=6, reader_threads=2,
+  )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def whole(config):
+  """A run from beginning to end."""
+  return train(config)
+
+
+def _assert_equal(state, other):
+  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def _copy(config, tmp_path, **fields):
+  shutil.copytree(config.workdir, tmp_path / 'copy')
+  return dataclasses.replace(config, workdir=str(tmp_path / 'copy'), **fields)
+
+
+def _lines(workdir):
+  text = (pathlib.Path(workdir) / 'metrics.jsonl').read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_leaves_what_the_contract_says(config, whole):
+  workdir = pathlib.Path(config.workdir)
+  assert int(whole.step) == 12
+  assert config_lib.load(workdir / 'config.json') == config
+  assert {path.name for path in (workdir / FOLDER).iterdir()} == {'8', '12'}
+  lines = _lines(workdir)
+  assert [line['step'] for line in lines] == [3, 6, 9, 12]
+  for line in lines:
+    assert line['images_per_second'] > 0
+    assert np.isfinite(list(line.values())).all()
+  assert list((workdir / 'events').iterdir())
+  for step in (6, 12):
+    path = workdir / 'samples' / f'step_{step:08d}.png'
+    with Image.open(path) as sheet:
+      assert sheet.size[0] > 4 * 128
+
+
+def test_training_makes_the_hole_better(config, whole, tmp_path):
+  longer = _copy(config, tmp_path, steps=60, log_every=6)
+  train(longer)
+  errors = [line['l1_hole'] for line in _lines(longer.workdir)]
+  assert np.mean(errors[-3:]) < 0.9 * np.mean(errors[:3])
+
+
+def test_the_same_command_again_changes_nothing(config, whole):
+  before = _lines(config.workdir)
+  _assert_equal(train(config), whole)
+  assert _lines(config.workdir) == before
+
+
+def test_a_run_cut_off_ends_bitwise_where_a_whole_one_does(
+  config, whole, tmp_path
+):
+  cut = _copy(config, tmp_path)
+  shutil.rmtree(pathlib.Path(cut.workdir, FOLDER, '12'))
+  # What a killed process leaves: a line begun, a checkpoint begun.
+  with pathlib.Path(cut.workdir, 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 13, "l1_')
+  begun = pathlib.Path(cut.workdir, FOLDER, '12.orbax-checkpoint-tmp')
+  begun.mkdir()
+  (begun / 'd').write_bytes(b'half')
+  _assert_equal(train(cut), whole)
+  lines, expected = _lines(cut.workdir), _lines(config.workdir)
+  for line in (*lines, *expected):
+    line.pop('images_per_second', None)
+  assert lines == expected
+
+
+# What Orbax's threads say when the read they belong to has failed.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize(
+  'damage', ['empty folder', 'no metadata', 'truncated file', 'no position']
+)
+def test_a_damaged_checkpoint_is_skipped(config, whole, tmp_path, damage):
+  cut = _copy(config, tmp_path)
+  newest = pathlib.Path(cut.workdir, FOLDER, '12')
+  if damage == 'empty folder':
+    shutil.rmtree(newest)
+    newest.mkdir()
+  elif damage == 'no metadata':
+    (newest / '_CHECKPOINT_METADATA').unlink()
+    for path in newest.glob('*/_METADATA'):
+      path.unlink()
+  elif damage == 'truncated file':
+    for path in (newest / 'state').rglob('d/*'):
+      path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  else:
+    shutil.rmtree(newest / 'data')
+  _assert_equal(train(cut), whole)
+  with Checkpoints(cut.workdir) as checkpoints:
+    mesh = sharding.make_mesh(4)
+    restored = checkpoints.restore(cut, mesh)
+  _assert_equal(restored[0], whole)
+
+
+def test_another_configuration_does_not_take_over_a_workdir(config, whole):
+  other = dataclasses.replace(config, adversarial_weight=0.5)
+  with pytest.raises(InputError, match='--adversarial-weight'):
+    train(other)
+  assert config_lib.load(pathlib.Path(config.workdir, 'config.json')) == config
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
+  wild = dataclasses.replace(
+    config, workdir=str(tmp_path / 'wild'), steps=40,
+    generator_learning_rate=1e30,
+  )  # fmt: skip
+  with pytest.raises(InputError, match='at step') as caught:
+    train(wild)
+  assert '\n' not in str(caught.value)
+
+
+def test_a_workdir_that_cannot_be_written(config, tmp_path):
+  (tmp_path / 'file').write_text('')
+  blocked = dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w'))
+  with pytest.raises(InputError, match='cannot write'):
+    train(blocked)
+
+
+def test_kill_9_and_the_same_command_end_in_the_same_place(
+  config, whole, tmp_path
+):
+  path = tmp_path / 'config.json'
+  killed = dataclasses.replace(config, workdir=str(tmp_path / 'killed'))
+  config_lib.save(killed, path)
+  program = (
+    'import pathlib, sys\n'
+    'import jax\n'
+    'jax.config.update("jax_platforms", "cpu")\n'
+    'from exgan_jax import config, train\n'
+    'train(config.load(pathlib.Path(sys.argv[1])))\n'
+  )
+  command = [sys.executable, '-c', program, str(path)]
+  metrics = tmp_path / 'killed' / 'metrics.jsonl'
+  process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+  deadline = time.monotonic() + 120
+  while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.005)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  _assert_equal(train(killed), whole)
+  assert [line['step'] for line in _lines(killed.workdir)] == [3, 6, 9, 12]
