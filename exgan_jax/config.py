@@ -63,7 +63,8 @@ class Config:
   discriminator_learning_rate: float = option(2e-4, "Adam's step size for D")
   adam_b1: float = option(0.5, "Adam's first decay rate")
   adam_b2: float = option(0.999, "Adam's second decay rate")
-  adversarial_weight: float = option(0.01, "weight of D's opinion in G's loss")
+  adversarial_weight: float = option(0.02, "weight of D's opinion in G's loss")
+  gradient_penalty: float = option(1.0, "weight of R1 in D's loss")
   reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
   ema_decay: float = option(0.999, 'of the average of the weights of G')
 
@@ -93,7 +94,7 @@ class Config:
         raise InputError(f'--{flag(name)} must be in [0, 1)')
     for name in (
       'generator_learning_rate', 'discriminator_learning_rate',
-      'adversarial_weight', 'reconstruction_weight',
+      'adversarial_weight', 'gradient_penalty', 'reconstruction_weight',
     ):  # fmt: skip
       value = getattr(self, name)
       if not (math.isfinite(value) and value >= 0):

@@ -44,3 +44,17 @@ def reconstruction_loss(
   """
   hole = jnp.sum(mask) * image.shape[-1]
   return jnp.sum(jnp.abs(image - painted) * mask) / jnp.maximum(hole, 1.0)
+
+
+def gradient_penalty(
+  slopes: Float[Array, 'b h w c'],
+) -> Float[Array, '']:
+  """Half the squared norm of the logit's gradient at real pictures.
+
+  R1 of Mescheder et al. 2018, "Which training methods for GANs do actually
+  converge?", without its weight.
+
+  Args:
+    slopes: gradient of each real picture's logit by the picture.
+  """
+  return 0.5 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))

@@ -98,19 +98,26 @@ def make_train_step(
     def judge(params, image):
       return discriminator(params, *discriminator_input(config, scene, image))
 
+    def judge_real(params):
+      logits, pull = jax.vjp(lambda image: judge(params, image), scene.image)
+      if not config.gradient_penalty:
+        return logits, jnp.zeros(())
+      return logits, losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
+
     # One pass forward through each network; the two losses differ only in
     # what is pulled back through them, and how far.
     fake, pull_generator = jax.vjp(paint, state.generator)
     fake_logits, pull_fake = jax.vjp(judge, state.discriminator, fake)
-    real_logits, pull_real = jax.vjp(
-      lambda params: judge(params, scene.image), state.discriminator
-    )
+    (real_logits, penalty), pull_real = jax.vjp(judge_real, state.discriminator)
 
     d_loss, (real_slope, fake_slope) = jax.value_and_grad(
       losses.discriminator_loss, argnums=(0, 1)
     )(real_logits, fake_logits)
+    penalty_slope = jnp.full_like(penalty, config.gradient_penalty)
     d_grads = jax.tree.map(
-      jnp.add, pull_real(real_slope)[0], pull_fake(fake_slope)[0]
+      jnp.add,
+      pull_real((real_slope, penalty_slope))[0],
+      pull_fake(fake_slope)[0],
     )
 
     adversarial, slope = jax.value_and_grad(losses.generator_loss)(fake_logits)
@@ -139,6 +146,7 @@ def make_train_step(
     )
     return new_state, {
       'discriminator_loss': d_loss,
+      'gradient_penalty': penalty,
       'adversarial_loss': adversarial,
       # In [0, 1] images, as everything that is reported.
       'l1_hole': reconstruction / 2.0,

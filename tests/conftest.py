@@ -3,24 +3,24 @@
 import os
 import pathlib
 
-# Before JAX starts: two devices, so that what is sharded is seen to be.
+# Before JAX starts, and for the processes that tests start: two devices, so
+# that what is sharded is seen to be, and a cache of compiled programs, which
+# would otherwise take most of the suite's time.
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=2'
 )
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  str(pathlib.Path.home() / '.cache' / 'exgan_jax' / 'tests'),
+)
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
 
 import jax
 import pytest
 
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update('jax_platforms', 'cpu')
-# Most of the suite's time would be the compilation of the same programs.
-jax.config.update(
-  'jax_compilation_cache_dir',
-  os.environ.get('JAX_COMPILATION_CACHE_DIR')
-  or str(pathlib.Path.home() / '.cache' / 'exgan_jax' / 'xla-tests'),
-)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
 @pytest.fixture(scope='session')

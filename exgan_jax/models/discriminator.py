@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.models.generator import Conv, he_normal
+from exgan_jax.models.generator import Conv
 
 SMALLEST_SIDE = 4
 FEATURES_PER_WIDTH = 16
@@ -61,7 +60,6 @@ class Branch(nnx.Module):
     self.dense = nnx.Linear(
       side * side * in_channels,
       FEATURES_PER_WIDTH * config.width,
-      kernel_init=he_normal,
       dtype=config.dtype,
       rngs=rngs,
     )
@@ -98,8 +96,3 @@ class Discriminator(nnx.Module):
     eyes = self.locally(crops.reshape(-1, *crops.shape[2:]))
     joined = jnp.concatenate([whole, eyes.reshape(batch, -1)], axis=-1)
     return self.logit(joined)[:, 0].astype(jnp.float32)
-
-
-def count_parameters(state: nnx.State) -> int:
-  """Number of scalars in a tree of arrays."""
-  return sum(leaf.size for leaf in jax.tree.leaves(state))

@@ -16,8 +16,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-he_normal = nnx.initializers.he_normal()
-
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
@@ -38,7 +36,7 @@ class GeneratorConfig:
 
 
 class Conv(nnx.Module):
-  """A convolution with He initialisation and an activation."""
+  """A convolution and an activation."""
 
   def __init__(
     self,
@@ -59,7 +57,6 @@ class Conv(nnx.Module):
       (kernel, kernel),
       strides=strides,
       kernel_dilation=dilation,
-      kernel_init=he_normal,
       dtype=dtype,
       rngs=rngs,
     )

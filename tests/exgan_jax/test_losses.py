@@ -42,3 +42,11 @@ def test_reconstruction_loss_is_the_mean_over_hole_pixels():
 def test_reconstruction_loss_without_a_hole_is_zero():
   ones, zeros = jnp.ones((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 1))
   assert float(losses.reconstruction_loss(ones, 2.0 * ones, zeros)) == 0.0
+
+
+def test_gradient_penalty_by_hand():
+  slopes = (
+    jnp.zeros((2, 2, 2, 3)).at[0, 0, 0, 0].set(3.0).at[0, 1, 1, 2].set(4.0)
+  )
+  # Squared norms of 25 and 0, halved and averaged.
+  np.testing.assert_allclose(losses.gradient_penalty(slopes), 6.25, rtol=1e-6)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from exgan_jax import config as config_lib
 from exgan_jax import state as state_lib
@@ -35,9 +34,9 @@ def _scene(config, batch=2):
   )
 
 
-def _parameters(config, make, network):
-  module = make(config, jax.random.key(0))
-  return network(config), nnx.to_pure_dict(nnx.state(module))
+def _parameters(config, make):
+  network = make(config)
+  return network, state_lib.init_params(network, jax.random.key(0))
 
 
 @pytest.mark.parametrize('preset, channels', [('gan', 4), ('reference', 8)])
@@ -46,9 +45,7 @@ def test_generator_paints_float32_in_range(preset, channels, dtype):
   config = config_lib.make(
     preset, 'tiny', resolution=32, generator_width=4, compute_dtype=dtype
   )
-  generator, params = _parameters(
-    config, state_lib.generator_module, state_lib.make_generator
-  )
+  generator, params = _parameters(config, state_lib.make_generator)
   inputs = generator_input(_scene(config))
   painted = generator(params, inputs)
   assert inputs.shape == (2, 32, 32, channels)
@@ -67,9 +64,7 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
 
 
 def test_every_pixel_of_the_hole_sees_all_around_it():
-  generator, params = _parameters(
-    TINY, state_lib.generator_module, state_lib.make_generator
-  )
+  generator, params = _parameters(TINY, state_lib.make_generator)
   inputs = generator_input(_scene(TINY, batch=1))
 
   def corner(x):
@@ -82,9 +77,7 @@ def test_every_pixel_of_the_hole_sees_all_around_it():
 @pytest.mark.parametrize('preset, channels', [('gan', 3), ('reference', 7)])
 def test_discriminator_returns_a_logit_a_picture(preset, channels):
   config = config_lib.make(preset, 'tiny', resolution=32, discriminator_width=4)
-  discriminator, params = _parameters(
-    config, state_lib.discriminator_module, state_lib.make_discriminator
-  )
+  discriminator, params = _parameters(config, state_lib.make_discriminator)
   scene = _scene(config)
   picture, crops = discriminator_input(config, scene, scene.image)
   logits = discriminator(params, picture, crops)
@@ -94,9 +87,7 @@ def test_discriminator_returns_a_logit_a_picture(preset, channels):
 
 
 def test_the_discriminator_sees_image_crops_and_exemplar():
-  discriminator, params = _parameters(
-    TINY, state_lib.discriminator_module, state_lib.make_discriminator
-  )
+  discriminator, params = _parameters(TINY, state_lib.make_discriminator)
   scene = _scene(TINY)
   picture, crops = discriminator_input(TINY, scene, scene.image)
 

@@ -20,7 +20,8 @@ from exgan_jax.train_step import (
 CONFIG = config_lib.make(
   'reference', 'tiny', resolution=32, generator_width=4,
   discriminator_width=4, batch_size=2, adversarial_weight=0.3,
-  generator_learning_rate=1e-3, discriminator_learning_rate=2e-3,
+  gradient_penalty=0.7, generator_learning_rate=1e-3,
+  discriminator_learning_rate=2e-3,
 )  # fmt: skip
 
 
@@ -78,7 +79,12 @@ def _gradients(before, batch):
 
   def discriminator_objective(d):
     painted = paint(before.generator)
-    return losses.discriminator_loss(judge(d, scene.image), judge(d, painted))
+    slopes = jax.vmap(
+      lambda n: jax.grad(lambda image: judge(d, image)[n])(scene.image)[n]
+    )(jnp.arange(2))
+    return losses.discriminator_loss(
+      judge(d, scene.image), judge(d, painted)
+    ) + 0.7 * losses.gradient_penalty(slopes)
 
   return (
     jax.grad(generator_objective)(before.generator),
