@@ -8,10 +8,8 @@ averaged weights alone, all that evaluation and inference read) and `data`
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -53,8 +51,13 @@ class Checkpoints:
     self.close()
 
   def close(self) -> None:
-    """Waits for what is being written."""
-    self._checkpointer.close()
+    """Waits for what is being written.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    with self._writing():
+      self._checkpointer.close()
 
   def steps(self) -> list[int]:
     """The steps there are, oldest first, as far as their names tell."""
@@ -62,18 +65,28 @@ class Checkpoints:
     return [entry.step for entry in self._checkpointer.checkpoints]
 
   def save(self, state: state_lib.TrainState, data: Any, step: int) -> None:
-    """Starts to write a checkpoint; arrays may be changed once it returns."""
-    self._checkpointer.save_checkpointables_async(
-      step,
-      {
-        'state': state,
-        'generator': state.average,
-        'data': data,
-      },
-      force=True,
-      # A damaged folder of this step, skipped when the run was restored.
-      overwrite=step in self.steps(),
-    )
+    """Starts to write a checkpoint; arrays may be changed once it returns.
+
+    Raises:
+      InputError: this one, or the one before, cannot be written.
+    """
+    with self._writing():
+      self._checkpointer.save_checkpointables_async(
+        step,
+        {'state': state, 'generator': state.average, 'data': data},
+        force=True,
+        # A damaged folder of this step, skipped when the run was restored.
+        overwrite=step in self.steps(),
+      )
+
+  @contextlib.contextmanager
+  def _writing(self):
+    try:
+      yield
+    except (OSError, RuntimeError, ValueError) as error:
+      # A full disk arrives here as any of these, from a thread of Orbax's.
+      where = self._checkpointer.directory
+      raise InputError(f'cannot write {where}: {_reason(error)}') from error
 
   def restore(
     self, config: Config, mesh: Mesh
@@ -118,11 +131,11 @@ class Checkpoints:
         # Orbax raises whatever the damaged file made its parser raise.
         return candidate, self._load(candidate, abstract)
       except Exception as error:
-        problem = problem or _first_line(error)
+        problem = problem or _reason(error)
         logger.warning(
           'checkpoint %d cannot be read and is skipped: %s',
           candidate,
-          _first_line(error),
+          _reason(error),
         )
     if problem:
       raise InputError(
@@ -170,23 +183,6 @@ def _context() -> ocp.Context:
   return context
 
 
-@contextlib.contextmanager
-def _one_line_errors():
-  """Keeps asyncio from printing tracebacks of reads whose error is raised."""
-  chatty = logging.getLogger('asyncio')
-  hook, level = sys.unraisablehook, chatty.level
-  sys.unraisablehook = lambda unraisable: None
-  chatty.setLevel(logging.CRITICAL + 1)
-  try:
-    yield
-  except Exception:
-    gc.collect()  # Abandoned tasks complain when they are collected.
-    raise
-  finally:
-    sys.unraisablehook = hook
-    chatty.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
   lines = str(error).strip().splitlines()
   return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]

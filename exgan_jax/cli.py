@@ -16,8 +16,13 @@ from tfds_celeb_id import InputError
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a command and returns its exit code: 2 for input it cannot use."""
-  logging.basicConfig(level=logging.WARNING, format='exgan: %(message)s')
+  logging.basicConfig(
+    level=logging.WARNING, format='exgan: %(message)s', force=True
+  )
   logging.getLogger('exgan_jax').setLevel(logging.INFO)
+  # They print the tracebacks of errors that are raised, and reported, anyway.
+  for library in ('absl', 'asyncio'):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
   arguments = vars(_parser().parse_args(argv))
   run = arguments.pop('run')
   try:
