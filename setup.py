@@ -8,7 +8,6 @@ PHOTOS = ['mediapipe>=1.2']
 # The command imports apache_beam when it starts.
 BUILD = [
   'apache-beam',
-  'importlib_resources',
   'mlcroissant',
   'tensorflow-cpu>=2.16',
 ]
@@ -27,6 +26,7 @@ setuptools.setup(
     'array_record>=0.8',
     'flax>=0.12',
     'grain>=0.2.18',
+    'importlib_resources',  # Imported by tensorflow-datasets, not required.
     'jax>=0.10,<0.12',
     'jaxtyping',
     'numpy>=2',

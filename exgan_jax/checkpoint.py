@@ -30,12 +30,21 @@ class Checkpoints:
 
   Args:
     workdir: folder of the run.
-    keep: how many to keep, the newest; None keeps all and writes nothing.
+    keep: how many to keep, the newest; None for a reader, which writes and
+      removes nothing.
+
+  Raises:
+    InputError: a reader finds no folder of checkpoints.
   """
 
   def __init__(self, workdir: str | pathlib.Path, keep: int | None = None):
+    folder = (pathlib.Path(workdir) / FOLDER).resolve()
+    if keep is None and not folder.is_dir():
+      raise InputError(f'no checkpoint in {folder}')
+    # Steps that could not be read: a run that comes by them writes them anew.
+    self._damaged: set[int] = set()
     self._checkpointer = ocp.training.Checkpointer(
-      (pathlib.Path(workdir) / FOLDER).resolve(),
+      folder,
       context=_context(),
       preservation_policy=keep
       and ocp.training.preservation_policies.LatestN(keep),
@@ -61,7 +70,6 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """The steps there are, oldest first, as far as their names tell."""
-    self._checkpointer.reload()
     return [entry.step for entry in self._checkpointer.checkpoints]
 
   def save(self, state: state_lib.TrainState, data: Any, step: int) -> None:
@@ -75,8 +83,7 @@ class Checkpoints:
         step,
         {'state': state, 'generator': state.average, 'data': data},
         force=True,
-        # A damaged folder of this step, skipped when the run was restored.
-        overwrite=step in self.steps(),
+        overwrite=step in self._damaged,
       )
 
   @contextlib.contextmanager
@@ -130,7 +137,10 @@ class Checkpoints:
       try:
         # Orbax raises whatever the damaged file made its parser raise.
         return candidate, self._load(candidate, abstract)
+      except InputError:  # Whole, but of another model: so are the others.
+        raise
       except Exception as error:
+        self._damaged.add(candidate)
         problem = problem or _reason(error)
         logger.warning(
           'checkpoint %d cannot be read and is skipped: %s',
@@ -147,8 +157,8 @@ class Checkpoints:
   def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
     stored = self._checkpointer.checkpointables_metadata(step).metadata
     for name, tree in abstract.items():
-      if tree is not None:
-        _check_shapes(name, _shapes(tree), _shapes(stored[name]))
+      if tree is not None and (found := _shapes(stored[name])):
+        _check_shapes(f'checkpoint {step}: {name}', _shapes(tree), found)
     loaded = self._checkpointer.load_checkpointables(step, abstract)
     return {name: loaded[name] for name in abstract}
 

@@ -8,7 +8,7 @@ import logging
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import get_args, get_type_hints
+from typing import NoReturn, get_args, get_type_hints
 
 from exgan_jax import config as config_lib
 from tfds_celeb_id import InputError
@@ -48,17 +48,28 @@ def _train(**fields) -> None:
 def _evaluate(output: str, sheet: str | None, **options) -> None:
   from exgan_jax.evaluate import evaluate, format_table
 
+  # Before the work, not after it.
+  if not output or pathlib.Path(output).is_dir():
+    raise InputError(f'--output names no file: {output!r}')
   sheet_path = sheet or str(pathlib.Path(output).with_suffix('.png'))
+  if pathlib.Path(output) == pathlib.Path(sheet_path):
+    raise InputError(f'--output and the sheet are both {output}')
+  if pathlib.Path(sheet_path).is_dir():
+    raise InputError(f'--sheet names no file: {sheet_path!r}')
   results = evaluate(sheet_path=sheet_path, **options)
   results.save(output)
   print(format_table(results))
   print(f'results: {output}\npicture: {sheet_path}')
 
 
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    """Ends the program with one line instead of the whole usage."""
+    self.exit(2, f'{self.prog}: {message} (--help tells more)\n')
+
+
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    'exgan', description='Exemplar GANs that paint eyes open.'
-  )
+  parser = _Parser('exgan', description='Exemplar GANs that paint eyes open.')
   commands = parser.add_subparsers(required=True, metavar='command')
 
   train = commands.add_parser('train', help='train a model, or go on with it')

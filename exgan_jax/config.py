@@ -76,7 +76,12 @@ class Config:
 
   def __post_init__(self):
     for name, hint in get_type_hints(type(self)).items():
-      _check_type(name, getattr(self, name), hint)
+      value = _checked(name, getattr(self, name), hint)
+      object.__setattr__(self, name, value)
+    if self.exemplar != PRESETS[self.preset]['exemplar']:
+      raise InputError(
+        f'--exemplar {self.exemplar} does not go with --preset {self.preset}'
+      )
     at_least_one = (
       'generator_width', 'discriminator_width', 'dilations', 'batch_size',
       'steps', 'log_every', 'checkpoint_every', 'checkpoints_to_keep',
@@ -176,15 +181,18 @@ def first_difference(before: Config, now: Config) -> str:
   )
 
 
-def _check_type(name: str, value: Any, hint: Any) -> None:
+def _checked(name: str, value: Any, hint: Any) -> Any:
+  """The value as its type has it; 1 is a float where one is wanted."""
   if choices := get_args(hint):
     if value not in choices:
       allowed = ', '.join(choices)
       raise InputError(f'--{flag(name)} must be one of {allowed}')
-  elif hint is float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-      raise InputError(f'--{flag(name)} must be a number')
-  elif isinstance(value, bool) is not (hint is bool) or not isinstance(
-    value, hint
-  ):
+    return value
+  if hint is float and type(value) in (int, float):
+    try:
+      return float(value)
+    except OverflowError as error:
+      raise InputError(f'--{flag(name)} is too large') from error
+  if type(value) is not hint:
     raise InputError(f'--{flag(name)} must be of type {hint.__name__}')
+  return value

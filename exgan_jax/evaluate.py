@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from exgan_jax import baselines as baselines_lib
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline, masks, metrics, sharding, sheet
+from exgan_jax import input_pipeline, metrics, sharding, sheet
 from exgan_jax.checkpoint import Checkpoints
 from exgan_jax.config import Config
 from exgan_jax.train import CONFIG_FILENAME
@@ -100,8 +100,13 @@ def evaluate(
     batch_size: pictures in-painted at once, over all devices.
     sheet_path: where to write a PNG with some of the pictures, if anywhere.
 
+  Returns:
+    The metrics of the model, and of the baselines where they were asked for.
+
   Raises:
-    InputError: there is no such run, checkpoint, data set or split.
+    InputError: there is no such run, checkpoint, data set or split, or a
+      record is damaged.
+    OSError: the sheet cannot be written.
   """
   workdir = pathlib.Path(workdir)
   config = config_lib.load(workdir / CONFIG_FILENAME)
@@ -109,6 +114,7 @@ def evaluate(
   records = input_pipeline.Records(str(data_dir), config.dataset, split)
   with Checkpoints(workdir) as checkpoints:
     step, params = checkpoints.restore_generator(config, mesh, step)
+  provenance = _provenance(config, params, records)
 
   methods = baselines_lib.BASELINES if baselines else {}
   scores = {name: Scores() for name in ('model', *methods)}
@@ -116,20 +122,20 @@ def evaluate(
   score = jax.jit(functools.partial(score_batch, config.resolution))
   first = None
   for batch in _progress(records, config, split, batch_size):
-    inputs = sharding.to_device(batch.inputs, mesh)
-    painted = sheet.to_uint8(np.asarray(paint(params, inputs)))
+    painted = paint(params, sharding.to_device(batch.inputs, mesh))
+    # The baselines work on the host while the device paints.
     mask = sheet.mask_of(batch.inputs)
-    results = {'model': painted} | {
+    results = {
       name: method(batch.inputs, mask[..., 0])
       for name, method in methods.items()
-    }
-    if batch.truth is not None:
-      for name, pictures in results.items():
-        scores[name].add(batch, score(batch.truth, pictures, batch.inputs))
+    } | {'model': sheet.to_uint8(np.asarray(painted))}
+    for name, pictures in results.items():
+      compared = {'truth': batch.truth, 'painted': pictures, 'mask': mask}
+      scores[name].add(score(**sharding.to_device(compared, mesh)), batch)
     first = first or (batch, mask, results)
 
   if sheet_path is not None:
-    _write_sheet(config, *first, pathlib.Path(sheet_path))
+    _write_sheet(*first, pathlib.Path(sheet_path))
   return Results(
     model=config.preset,
     step=step,
@@ -143,15 +149,12 @@ def evaluate(
     baselines={
       name: scores[name].compute(config.resolution) for name in methods
     },
-    provenance=_provenance(config, params, records),
+    provenance=provenance,
   )
 
 
 def score_batch(
-  resolution: int,
-  truth: jax.Array,
-  painted: jax.Array,
-  inputs: dict[str, jax.Array],
+  resolution: int, truth: jax.Array, painted: jax.Array, mask: jax.Array
 ) -> Values:
   """Every metric of every picture of a batch.
 
@@ -159,21 +162,21 @@ def score_batch(
     resolution: side of the pictures in pixels.
     truth: uint8 [b, h, w, 3].
     painted: uint8 [b, h, w, 3].
-    inputs: the batch.
+    mask: bool [b, h, w, 1], true in the hole.
 
   Returns:
     float32 [b] a metric, and the bool [b] `has_hole`.
   """
   original = truth.astype(jnp.float32) / 255.0
   result = painted.astype(jnp.float32) / 255.0
-  mask = masks.hole_masks(inputs['eyes'], inputs['boxes'], resolution)
+  hole = mask.astype(jnp.float32)
   return {
     'l1': metrics.l1_per_image(original, result),
-    'l1_hole': metrics.l1_hole_per_image(original, result, mask),
+    'l1_hole': metrics.l1_hole_per_image(original, result, hole),
     'ms_ssim': metrics.ms_ssim_distance_per_image(
       original, result, metrics.ms_ssim_variant(resolution)
     ),
-    'has_hole': metrics.has_hole(mask),
+    'has_hole': metrics.has_hole(hole),
   }
 
 
@@ -183,12 +186,13 @@ class Scores:
   def __init__(self):
     self._means = dict.fromkeys(('l1', 'l1_hole', 'ms_ssim'), metrics.Mean())
 
-  def add(self, batch: input_pipeline.EvaluationBatch, values: Values) -> None:
-    """Adds the valid pictures of a batch."""
+  def add(self, values: Values, batch: input_pipeline.EvaluationBatch) -> None:
+    """Adds the pictures of a batch that have a truth."""
     values = jax.device_get(values)
-    valid = batch.inputs['valid']
     for name, mean in self._means.items():
-      counted = valid & values['has_hole'] if name == 'l1_hole' else valid
+      counted = batch.has_truth
+      if name == 'l1_hole':
+        counted = counted & values['has_hole']
       batch_mean = metrics.Mean.from_values(values[name], counted)
       self._means[name] = mean.merge(batch_mean)
 
@@ -242,21 +246,20 @@ def _progress(
 
 
 def _write_sheet(
-  config: Config,
   batch: input_pipeline.EvaluationBatch,
   mask: np.ndarray,
   results: dict[str, np.ndarray],
   path: pathlib.Path,
 ) -> None:
-  rows = slice(0, min(SHEET_ROWS, len(batch.filenames)))
   columns = {
     'reference': batch.inputs['reference'],
     'input': sheet.hole(batch.inputs['image'], mask),
     'result': results['model'],
   }
-  if batch.truth is not None:
+  if batch.has_truth.any():
     columns['original'] = batch.truth
   columns |= {k: v for k, v in results.items() if k != 'model'}
+  rows = slice(0, min(SHEET_ROWS, len(batch.filenames)))
   shown = {name: images[rows] for name, images in columns.items()}
   sheet.save(sheet.make_sheet(shown, batch.inputs, side=160), path)
 
@@ -268,13 +271,21 @@ def _provenance(
   return {
     'versions': {
       'python': platform.python_version(),
-      **{name: importlib.metadata.version(name) for name in PACKAGES},
+      **{name: _version(name) for name in PACKAGES},
     },
     'dataset_version': records.version,
+    'records_sha256': records.fingerprint(),
     'config_sha256': config_lib.fingerprint(config),
     'weights_sha256': weights_hash(params),
     'device': f'{jax.device_count()} x {device.device_kind}',
   }
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
 
 
 def weights_hash(params: Any) -> str:

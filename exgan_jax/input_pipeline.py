@@ -9,6 +9,7 @@ batch at a step is the same for any number of them.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 from collections.abc import Iterator
@@ -17,38 +18,13 @@ from typing import Any
 import cv2
 import grain
 import numpy as np
-from tensorflow_datasets.proto import tf_example_pb2
 
 from exgan_jax.config import Config
 from tfds_celeb_id import InputError
+from tfds_celeb_id.records import Record, parse
 
 Example = dict[str, np.ndarray]
 _READER_OPTIONS = {'index_storage_option': 'in_memory'}
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-  """One aligned picture as it is stored.
-
-  Attributes:
-    image: JPEG bytes, square.
-    identity: name of the person.
-    filename: of the picture.
-    eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
-    boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
-    index_in_identity: place among the records of the person.
-    identity_size: how many they are.
-    truth: JPEG bytes of the same scene with open eyes, or nothing.
-  """
-
-  image: bytes
-  identity: str
-  filename: str
-  eyes: np.ndarray
-  boxes: np.ndarray
-  index_in_identity: int
-  identity_size: int
-  truth: bytes = b''
 
 
 class Records:
@@ -58,6 +34,9 @@ class Records:
     data_dir: folder of the built data sets.
     dataset: name of the data set.
     split: name of the split.
+
+  Attributes:
+    version: of the data set.
 
   Raises:
     InputError: the data set or the split is not there, or has no record.
@@ -77,32 +56,24 @@ class Records:
   def __len__(self) -> int:
     return len(self._source)
 
-  def __getitem__(self, index: int) -> Record:
-    return parse(self._source[index])
+  def __getitem__(self, position: int) -> Record:
+    """Reads the record at a position in [0, len).
 
+    Raises:
+      InputError: it is damaged.
+    """
+    record = parse(self._source[position])
+    start = position - record.index_in_identity
+    if start < 0 or start + record.identity_size > len(self):
+      raise InputError(f'{record.filename} has its person outside of the split')
+    return record
 
-def parse(serialized: bytes) -> Record:
-  """Reads a serialized `tf.train.Example`."""
-  feature = tf_example_pb2.Example.FromString(serialized).features.feature
-
-  def raw(name: str) -> bytes:
-    return feature[name].bytes_list.value[0]
-
-  def floats(name: str) -> np.ndarray:
-    values = feature[name].float_list.value
-    return np.asarray(values, np.float32).reshape(2, 2)
-
-  truth = feature['truth'].bytes_list.value if 'truth' in feature else ()
-  return Record(
-    image=raw('image'),
-    identity=raw('identity').decode(),
-    filename=raw('filename').decode(),
-    eyes=floats('eyes'),
-    boxes=floats('boxes'),
-    index_in_identity=feature['index_in_identity'].int64_list.value[0],
-    identity_size=feature['identity_size'].int64_list.value[0],
-    truth=truth[0] if truth else b'',
-  )
+  def fingerprint(self) -> str:
+    """A hash that tells this split from another, from a few of its records."""
+    digest = hashlib.sha256(f'{self.version} {len(self)}'.encode())
+    for position in (0, len(self) // 2, len(self) - 1):
+      digest.update(self._source[position])
+    return digest.hexdigest()
 
 
 def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
@@ -113,9 +84,13 @@ def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
 
   Returns:
     uint8 [resolution, resolution, 3] in RGB, and the stored side in pixels.
+
+  Raises:
+    InputError: it is not a square JPEG.
   """
-  data = np.frombuffer(jpeg, np.uint8)
-  stored = _jpeg_side(jpeg)
+  stored, width = _jpeg_shape(jpeg)
+  if stored != width:
+    raise InputError(f'a record holds a picture of {width} x {stored} pixels')
   flags = cv2.IMREAD_COLOR
   for factor, reduced in (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
@@ -125,7 +100,7 @@ def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
     if stored >= factor * resolution:
       flags = reduced
       break
-  image = cv2.imdecode(data, flags)
+  image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
   if image is None:
     raise InputError('a record holds a picture that cannot be decoded')
   if image.shape[0] != resolution:
@@ -142,16 +117,23 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
   """One example of a batch: a picture and another one of the same person."""
   image, side = decode(target.image, resolution)
   other, other_side = decode(reference.image, resolution)
-  scale, other_scale = resolution / side, resolution / other_side
+  scale = np.float32(resolution / side)
+  other_scale = np.float32(resolution / other_side)
   return {
     'image': image,
     'reference': other,
-    'eyes': target.eyes * np.float32(scale),
-    'boxes': target.boxes * np.float32(scale),
-    'reference_eyes': reference.eyes * np.float32(other_scale),
-    'reference_boxes': reference.boxes * np.float32(other_scale),
+    'eyes': _scale_points(target.eyes, scale),
+    'boxes': target.boxes * scale,
+    'reference_eyes': _scale_points(reference.eyes, other_scale),
+    'reference_boxes': reference.boxes * other_scale,
     'valid': np.bool_(True),
   }
+
+
+def _scale_points(points: np.ndarray, scale: np.float32) -> np.ndarray:
+  # A pixel's index is the place of its centre: half a pixel from its edge.
+  half = np.float32(0.5)
+  return (points + half) * scale - half
 
 
 def next_position(position: int, record: Record) -> int:
@@ -218,12 +200,14 @@ class EvaluationBatch:
 
   Attributes:
     inputs: the batch, padded to the full size by copies that are not `valid`.
-    truth: uint8 [b, h, w, 3], what the result is compared with, or None.
+    truth: uint8 [b, h, w, 3], what the result is compared with.
+    has_truth: bool [b], whether there is one; never for what is not valid.
     filenames: of the valid pictures.
   """
 
   inputs: Example
-  truth: np.ndarray | None
+  truth: np.ndarray
+  has_truth: np.ndarray
   filenames: list[str]
 
 
@@ -279,9 +263,14 @@ def _collate(
     for name in examples[0]['inputs']
   }
   inputs['valid'] = np.arange(batch_size) < len(examples)
-  truths = [example['truth'] for example in padded]
-  known = all(truth is not None for truth in truths)
-  return EvaluationBatch(inputs, np.stack(truths) if known else None, filenames)
+  known = np.asarray([example['truth'] is not None for example in padded])
+  truth = [
+    example['inputs']['image'] if example['truth'] is None else example['truth']
+    for example in padded
+  ]
+  return EvaluationBatch(
+    inputs, np.stack(truth), known & inputs['valid'], filenames
+  )
 
 
 def _find_shards(
@@ -298,29 +287,29 @@ def _find_shards(
   )
   if not versions:
     raise InputError(
-      f'no data set {dataset} in {data_dir or "."}: build it with'
-      f' `tfds build {dataset} --imports=tfds_celeb_id'
-      ' --file_format=array_record` or give its folder as --data-dir'
+      f'no data set {dataset} in {data_dir or "."}: build it, or give the'
+      ' folder that it is in as --data-dir'
     )
   pattern = f'{dataset}-{split}.array_record-*-of-*'
   paths = sorted(versions[-1].glob(pattern))
   if not paths:
     raise InputError(f'{versions[-1]} has no split {split} of array_record')
-  total = int(paths[0].name.rsplit('-', 1)[1])
-  if len(paths) != total:
+  total = paths[0].name.rsplit('-', 1)[1]
+  if not total.isdecimal() or len(paths) != int(total):
     raise InputError(
-      f'{versions[-1]}: {len(paths)} of {total} files of the {split} split'
+      f'{versions[-1]} has {len(paths)} files of the {split} split, not {total}'
     )
   return versions[-1].name, paths
 
 
-def _jpeg_side(jpeg: bytes) -> int:
-  """Height of a JPEG from its frame header, without decoding it."""
+def _jpeg_shape(jpeg: bytes) -> tuple[int, int]:
+  """Height and width of a JPEG from its frame header, without decoding it."""
   at = 2
   while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
     marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], 'big')
     is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
     if is_frame:
-      return int.from_bytes(jpeg[at + 5 : at + 7], 'big')
+      height, width = jpeg[at + 5 : at + 7], jpeg[at + 7 : at + 9]
+      return int.from_bytes(height, 'big'), int.from_bytes(width, 'big')
     at += 2 + length
   raise InputError('a record holds a picture that is not a JPEG')

@@ -7,13 +7,14 @@ with x - w/2 <= column < x + w/2 and y - h/2 <= row < y + h/2.
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels),
-# so a crop of that side shows the whole hole whatever its size.
-CROP_FRACTION = 3 / 8
+# Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels).
+LARGEST_BOX = 3 / 8
 
 
 def hole_masks(
@@ -63,12 +64,13 @@ def eye_crops(
     side: side of the crops in pixels; see `crop_side`.
 
   Returns:
-    The crops (left, right). Their pixel [side // 2, side // 2] is the one at
-    the eye's rounded centre; what lies outside the picture is zero.
+    The crops (left, right). Their pixel [side // 2, side // 2] is the first
+    one at or after the eye's centre, as in `hole_masks`, so a box no larger
+    than the crop lies whole in it. What is outside the picture is zero.
   """
   resolution = image.shape[1]
   padded = jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
-  centre = jnp.round(eyes).astype(jnp.int32)
+  centre = jnp.ceil(eyes).astype(jnp.int32)
   # Padded by a whole side, a crop may start anywhere in [0, resolution + side]
   # and one around an eye far outside the picture is all zero.
   start = jnp.clip(centre - side // 2 + side, 0, resolution + side)
@@ -83,5 +85,8 @@ def eye_crops(
 
 
 def crop_side(resolution: int) -> int:
-  """Side in pixels of the crops at a resolution: 24 at 64, 48 at 128."""
-  return max(8, int(resolution * CROP_FRACTION) // 8 * 8)
+  """Side in pixels of crops that hold the largest box: 48 at 128 pixels.
+
+  A multiple of eight, for the discriminator's strides.
+  """
+  return math.ceil(resolution * LARGEST_BOX / 8) * 8

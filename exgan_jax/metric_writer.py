@@ -55,7 +55,7 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
   if not path.exists():
     return
   kept = []
-  for line in path.read_text().splitlines():
+  for line in path.read_text(errors='replace').splitlines():
     try:
       if json.loads(line)['step'] <= step:
         kept.append(line + '\n')

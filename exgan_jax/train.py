@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import logging
 import math
@@ -9,6 +11,7 @@ import pathlib
 import time
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -43,14 +46,20 @@ def train(config: Config) -> TrainState:
   batches = input_pipeline.train_batches(
     config, jax.process_index(), jax.process_count()
   )
+  records = input_pipeline.Records(
+    config.data_dir, config.dataset, 'train'
+  ).fingerprint()
   workdir = _prepare_workdir(config)
   train_step = jax.jit(make_train_step(config), donate_argnums=0)
 
-  with Checkpoints(workdir, keep=config.checkpoints_to_keep) as checkpoints:
+  with (
+    _locked(workdir),
+    Checkpoints(workdir, keep=config.checkpoints_to_keep) as checkpoints,
+  ):
     restored = checkpoints.restore(config, mesh)
     if restored:
       state, position = restored
-      batches.set_state(position)
+      _go_on(batches, position, records)
     else:
       state = create_state(config, mesh)
     start = int(state.step)
@@ -76,9 +85,9 @@ def train(config: Config) -> TrainState:
           # Only a state whose losses were finite is worth keeping. It is saved
           # with the data position before the next batch is fetched, so that a
           # restored run sees no batch twice and skips none.
-          _run(later)
-          later = []
-          checkpoints.save(state, batches.get_state(), step)
+          later.pop(0)()
+          position = {'iterator': batches.get_state(), 'records': records}
+          checkpoints.save(state, position, step)
       _run(later)
   return state
 
@@ -178,6 +187,36 @@ def _prepare_workdir(config: Config) -> pathlib.Path:
   except OSError as error:
     raise InputError(f'cannot write {workdir}: {error.strerror}') from error
   return workdir
+
+
+@contextlib.contextmanager
+def _locked(workdir: pathlib.Path):
+  """Keeps a second process out of a run; the lock dies with its owner."""
+  with (workdir / 'lock').open('w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise InputError(f'another process trains in {workdir}') from error
+    yield
+
+
+def _go_on(batches: grain.DatasetIterator, position: Any, records: str) -> None:
+  """Sets the iterator to where a checkpoint left it.
+
+  Raises:
+    InputError: that is no position, or one in other records.
+  """
+  try:
+    same = position['records'] == records
+    batches.set_state(position['iterator'])
+  except (IndexError, KeyError, TypeError, ValueError) as error:
+    raise InputError(
+      'the data position in the checkpoint is damaged'
+    ) from error
+  if not same:
+    raise InputError(
+      'the records in --data-dir are not those that the run began with'
+    )
 
 
 def _progress(config: Config, start: int) -> tqdm:

@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
-from tfds_celeb_id import records
+from tfds_celeb_id import records, spill
 from tfds_celeb_id.errors import InputError
 
 # TFDS keeps one shard in memory while it writes it: some 50 MB.
@@ -107,6 +108,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     replaced = config is not None and config.download_mode.overwrite_dataset
     if not self.data_path.exists() or replaced:
       return
+    if not self._parameters():
+      logging.warning('%s exists and is used as it is.', self.data_dir)
     built = self.info.metadata
     for name, value in self._parameters().items():
       if built.get(name) != value:
@@ -116,7 +119,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
 
   def _shard_iterators_per_split(self, dl_manager):
-    self._spill = records.Spill(self.data_path)
+    self._spill = spill.Spill(self.data_path)
     splits, rejected = self._collect(dl_manager)
     records.write_rejected(rejected, self.data_path / 'rejected.jsonl')
     self._describe(splits, rejected)
@@ -152,7 +155,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       if isinstance(each, records.Rejected):
         rejected.append(each)
       else:
-        entries.append(self._spill.put(each))
+        spans = {k: self._spill.put(data) for k, data in each.blobs.items()}
+        entries.append(dataclasses.replace(each, blobs=spans))
     splits, unpaired = records.arrange(entries)
     rejected += unpaired
     if not any(splits.values()):

@@ -11,28 +11,26 @@ import io
 import json
 import math
 import os
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
 from jaxtyping import Float32
+from tensorflow_datasets.proto import tf_example_pb2
+
+from tfds_celeb_id import spill
+from tfds_celeb_id.errors import InputError
 
 # Below this the eyes count as closed.
 OPEN_THRESHOLD = 0.60
 # Per cent of the identities in `train` and in `validation`; the rest is `test`.
 TRAIN_PERCENT, VALIDATION_PERCENT = 90, 5
+# Of what is read: larger ones would overflow further on.
+_LARGEST_COORDINATE = 1e5
 SPLITS = ('train', 'validation', 'test', 'closed')
-
-
-@dataclasses.dataclass(frozen=True)
-class Span:
-  """Where bytes lie in a `Spill`."""
-
-  start: int
-  length: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Entry:
   Attributes:
     identity: whose picture it is.
     filename: its name, unique in the data set.
-    eyes: centres of the left and the right eye (x, y) in pixels.
+    eyes: centres of the left and the right eye (x, y) in pixels, counted from
+      the centre of the first one.
     boxes: width and height of their boxes in pixels.
     opened: how sure it is that both eyes are open, NaN if unknown.
     closed: how sure it is that an eye is closed, NaN if unknown.
@@ -57,7 +56,7 @@ class Entry:
   boxes: Float32[np.ndarray, '2 2']
   opened: float
   closed: float
-  blobs: Mapping[str, bytes | Span]
+  blobs: Mapping[str, bytes | spill.Span]
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
@@ -105,10 +104,10 @@ def features(size: int, **extra) -> tfds.features.FeaturesDict:
   )
 
 
-def example(placed: Placed, spill: 'Spill') -> dict[str, Any]:
+def example(placed: Placed, kept: spill.Spill) -> dict[str, Any]:
   """Returns the record of an entry as TFDS takes it."""
   entry = placed.entry
-  blobs = {name: spill.get(span) for name, span in entry.blobs.items()}
+  blobs = {name: kept.get(span) for name, span in entry.blobs.items()}
   return {
     # A file object is stored as it is; an array would need TensorFlow.
     **blobs | {'image': io.BytesIO(blobs['image'])},
@@ -122,6 +121,66 @@ def example(placed: Placed, spill: 'Spill') -> dict[str, Any]:
     'identity_size': placed.identity_size,
     **entry.extra,
   }
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One aligned picture as `parse` reads it back.
+
+  Attributes:
+    image: JPEG bytes.
+    identity: whose picture it is.
+    filename: its name.
+    eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
+    boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
+    index_in_identity: place among the records of the person.
+    identity_size: how many they are, at least two.
+    truth: JPEG bytes of the same scene with open eyes, or nothing.
+  """
+
+  image: bytes
+  identity: str
+  filename: str
+  eyes: Float32[np.ndarray, '2 2']
+  boxes: Float32[np.ndarray, '2 2']
+  index_in_identity: int
+  identity_size: int
+  truth: bytes
+
+
+def parse(serialized: bytes) -> Record:
+  """Reads a record's bytes, without TensorFlow.
+
+  Raises:
+    InputError: they are not a record, or a value is out of range.
+  """
+  try:
+    example = tf_example_pb2.Example.FromString(serialized)
+    feature = example.features.feature
+    record = Record(
+      image=feature['image'].bytes_list.value[0],
+      identity=feature['identity'].bytes_list.value[0].decode(),
+      filename=feature['filename'].bytes_list.value[0].decode(),
+      eyes=_pair(feature['eyes']),
+      boxes=_pair(feature['boxes']),
+      index_in_identity=feature['index_in_identity'].int64_list.value[0],
+      identity_size=feature['identity_size'].int64_list.value[0],
+      truth=b''.join(feature['truth'].bytes_list.value[:1]),
+    )
+  except (DecodeError, IndexError, ValueError) as error:
+    raise InputError(f'not a record of a face: {error}') from error
+  if not 0 <= record.index_in_identity < record.identity_size:
+    raise InputError(f'{record.filename} has no place among its records')
+  if record.identity_size < 2:
+    raise InputError(f'{record.filename} has no other picture of its person')
+  return record
+
+
+def _pair(feature) -> Float32[np.ndarray, '2 2']:
+  values = np.asarray(feature.float_list.value, np.float32).reshape(2, 2)
+  if not (np.abs(values) < _LARGEST_COORDINATE).all():  # NaN is not, either.
+    raise ValueError(f'a coordinate is {values.ravel().tolist()}')
+  return values
 
 
 def readable_name(name: str) -> str:
@@ -213,39 +272,6 @@ def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
   """Returns how many pictures were rejected for each reason, most first."""
   counts = collections.Counter(each.reason for each in rejected)
   return dict(counts.most_common())
-
-
-class Spill:
-  """Bytes kept in a nameless temporary file, which dies with the process."""
-
-  def __init__(self, folder: str | os.PathLike):
-    # A data directory need not be on a local disk; the file has to be.
-    folder = os.fspath(folder)
-    self._file = tempfile.TemporaryFile(  # noqa: SIM115
-      dir=folder if os.path.isdir(folder) else None
-    )
-    self._size = 0
-
-  def put(self, entry: Entry) -> Entry:
-    """Stores the bytes of an entry; returns it with spans in their place."""
-    return dataclasses.replace(
-      entry,
-      blobs={name: self._append(data) for name, data in entry.blobs.items()},
-    )
-
-  def _append(self, data: bytes) -> Span:
-    self._file.seek(self._size)
-    self._file.write(data)
-    span = Span(self._size, len(data))
-    self._size += len(data)
-    return span
-
-  def get(self, span: Span) -> bytes:
-    self._file.seek(span.start)
-    return self._file.read(span.length)
-
-  def close(self) -> None:
-    self._file.close()
 
 
 def shards(placed: list[Placed], length: int) -> Iterator[list[Placed]]:

@@ -56,7 +56,23 @@ def test_a_wrong_flag_is_code_2(argv, capsys):
   with pytest.raises(SystemExit) as caught:
     cli.main(argv)
   assert caught.value.code == 2
-  assert 'Traceback' not in capsys.readouterr().err
+  error = capsys.readouterr().err.strip()
+  assert error.startswith('exgan') and '\n' not in error
+
+
+@pytest.mark.parametrize('name', ['', '.', 'picture.png'])
+def test_an_output_that_cannot_be_is_refused_before_the_work(name, capsys):
+  arguments = [
+    'evaluate',
+    '--workdir',
+    'w',
+    '--data-dir',
+    'd',
+    '--output',
+    name,
+  ]
+  assert cli.main(arguments) == 2
+  assert '--output' in capsys.readouterr().err
 
 
 def test_help_shows_every_field_with_its_default(capsys):

@@ -31,7 +31,9 @@ def test_a_field_given_wins_over_the_size():
     ({'steps': True}, '--steps'),
     ({'seed': -1}, '--seed'),
     ({'generator_learning_rate': float('nan')}, 'finite'),
-    ({'generator_learning_rate': 'fast'}, 'a number'),
+    ({'generator_learning_rate': 'fast'}, 'type float'),
+    ({'generator_learning_rate': 10**400}, 'too large'),
+    ({'preset': 'gan', 'exemplar': 'image'}, '--exemplar'),
     ({'adam_b1': 1.0}, '--adam-b1'),
     ({'dataset': 'imagenet'}, 'celeb_id'),
     ({'no_such_field': 1}, 'no_such_field'),
@@ -77,6 +79,11 @@ def test_the_fingerprint_tells_what_a_step_computes():
     other = dataclasses.replace(base, **change)
     assert config_lib.fingerprint(base) != config_lib.fingerprint(other)
     assert config_lib.first_difference(base, other) in change
+
+
+def test_a_whole_number_is_a_float_where_one_is_wanted():
+  one, same = (config_lib.make(adversarial_weight=v) for v in (1, 1.0))
+  assert config_lib.fingerprint(one) == config_lib.fingerprint(same)
 
 
 def test_the_saved_file_is_plain_json(tmp_path):

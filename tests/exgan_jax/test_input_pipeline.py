@@ -127,9 +127,10 @@ def test_decoding_at_a_smaller_scale_keeps_the_picture(resolution):
 def test_eyes_and_boxes_are_scaled_with_the_picture(synth_data):
   records = input_pipeline.Records(synth_data, 'synth_id', 'train')
   half = input_pipeline.pair(records[0], records[1], 64)
-  np.testing.assert_array_equal(half['eyes'], records[0].eyes / 2)
+  # Columns 0 and 1 become column 0: what was at 0.5 is now at 0.
+  for name, record in (('eyes', records[0]), ('reference_eyes', records[1])):
+    np.testing.assert_array_equal(half[name], (record.eyes - 0.5) / 2)
   np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
-  np.testing.assert_array_equal(half['reference_eyes'], records[1].eyes / 2)
 
 
 def test_evaluation_follows_the_paper_s_pairing(synth_data):
@@ -159,6 +160,7 @@ def test_closed_pairs_have_the_open_scene_as_truth(synth_data):
     input_pipeline.evaluation_batches(records, 'closed', 64, batch_size=2)
   )
   shut, truth = batch.inputs['image'], batch.truth
+  assert batch.has_truth.tolist() == [True, True]
   assert batch.filenames == [records[i].filename for i in (0, 2)]
   assert (shut != truth).any()
   # Outside the eyes it is the same scene, but for what JPEG makes of it.
@@ -185,6 +187,8 @@ def test_damaged_records_are_one_clear_line(synth_data, tmp_path):
   with pytest.raises(InputError):
     records = input_pipeline.Records(str(copy), 'synth_id', 'test')
     records[0]
-  for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00'):
+  oblong = io.BytesIO()
+  Image.new('RGB', (32, 16)).save(oblong, 'JPEG')
+  for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0', oblong.getvalue()):
     with pytest.raises(InputError):
       input_pipeline.decode(broken, 64)

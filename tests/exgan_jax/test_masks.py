@@ -91,8 +91,15 @@ def test_the_gradient_of_crops_counts_how_often_a_pixel_was_seen():
   np.testing.assert_array_equal(counts[0, ..., 0], expected)
 
 
-@pytest.mark.parametrize(
-  'resolution, side', [(64, 24), (128, 48), (256, 96), (512, 192)]
-)
-def test_a_crop_holds_the_largest_box_of_celeb_id(resolution, side):
-  assert masks.crop_side(resolution) == side
+@pytest.mark.parametrize('resolution', [32, 64, 96, 128, 160, 256])
+def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
+  rng = np.random.default_rng(resolution)
+  eyes = rng.uniform(0.3, 0.7, (8, 2, 2)) * resolution
+  eyes[:, 1] = eyes[:, 0]
+  eyes = jnp.asarray(eyes, jnp.float32)
+  boxes = jnp.full((8, 2, 2), 96 / 256 * resolution, jnp.float32)
+  hole = masks.hole_masks(eyes, boxes, resolution)
+  crops = masks.eye_crops(hole, eyes, masks.crop_side(resolution))
+  np.testing.assert_array_equal(
+    crops.sum(axis=(2, 3, 4)), jnp.stack([hole.sum(axis=(1, 2, 3))] * 2, axis=1)
+  )

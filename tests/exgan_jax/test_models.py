@@ -82,7 +82,7 @@ def test_discriminator_returns_a_logit_a_picture(preset, channels):
   picture, crops = discriminator_input(config, scene, scene.image)
   logits = discriminator(params, picture, crops)
   assert picture.shape == (2, 32, 32, channels)
-  assert crops.shape == (2, 2, 8, 8, 3)
+  assert crops.shape == (2, 2, 16, 16, 3)
   assert logits.shape == (2,) and logits.dtype == jnp.float32
 
 

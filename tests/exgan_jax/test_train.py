@@ -1,6 +1,7 @@
 """The real loop on a shrunk configuration."""
 
 import dataclasses
+import fcntl
 import json
 import pathlib
 import shutil
@@ -18,7 +19,7 @@ from exgan_jax import config as config_lib
 from exgan_jax import sharding
 from exgan_jax.checkpoint import FOLDER, Checkpoints
 from exgan_jax.train import train
-from tfds_celeb_id import InputError
+from tfds_celeb_id import InputError, synth_id
 
 
 @pytest.fixture(scope='module')
@@ -126,6 +127,37 @@ def test_a_damaged_checkpoint_is_skipped(config, whole, tmp_path, damage):
     mesh = sharding.make_mesh(4)
     restored = checkpoints.restore(cut, mesh)
   _assert_equal(restored[0], whole)
+
+
+@pytest.mark.parametrize(
+  'position',
+  ['null', '[1]', '{}', '{"iterator": {"next_index": "x"}, "records": ""}'],
+)
+def test_a_hostile_data_position_is_refused(config, whole, tmp_path, position):
+  cut = _copy(config, tmp_path, steps=16)
+  path = pathlib.Path(cut.workdir, FOLDER, '12', 'data', 'data.json')
+  assert json.loads(path.read_text())['iterator']
+  path.write_text(position)
+  with pytest.raises(InputError, match='position in the checkpoint'):
+    train(cut)
+
+
+def test_other_records_are_refused(config, whole, tmp_path):
+  builder = synth_id.Builder(
+    data_dir=str(tmp_path / 'other'), people=4, pictures=2, workers=0
+  )
+  builder.download_and_prepare()
+  other = _copy(config, tmp_path, data_dir=str(tmp_path / 'other'), steps=16)
+  with pytest.raises(InputError, match='not those that the run began with'):
+    train(other)
+
+
+def test_two_processes_do_not_share_a_workdir(config, whole, tmp_path):
+  copy = _copy(config, tmp_path, steps=16)
+  with pathlib.Path(copy.workdir, 'lock').open('w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match='another process'):
+      train(copy)
 
 
 def test_another_configuration_does_not_take_over_a_workdir(config, whole):

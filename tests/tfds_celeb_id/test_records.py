@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from tensorflow_datasets.proto import tf_example_pb2
 
-from tfds_celeb_id import records
+from tfds_celeb_id import InputError, records, spill
 
 
 def _entry(identity, number, opened=0.9):
@@ -123,14 +124,71 @@ def test_one_open_and_one_closed_picture_are_a_pair_and_no_more():
 
 
 def test_spill_gives_the_bytes_back_in_any_order(tmp_path):
-  spill = records.Spill(tmp_path)
-  entries = [spill.put(_entry('a', i)) for i in range(5)]
+  kept = spill.Spill(tmp_path)
+  spans = [kept.put(f'a {i}'.encode()) for i in range(5)]
   assert not list(tmp_path.iterdir())
   for i in (3, 0, 4):
-    assert spill.get(entries[i].blobs['image']) == f'a {i}'.encode()
-  late = spill.put(_entry('b', 0))
-  assert spill.get(late.blobs['image']) == b'b 0'
-  spill.close()
+    assert kept.get(spans[i]) == f'a {i}'.encode()
+  late = kept.put(b'')
+  assert kept.get(late) == b''
+  assert kept.get(kept.put(b'b 0')) == b'b 0'
+  kept.close()
+
+
+def _serialized(**changes):
+  """A good record as TFDS stores it, with some features replaced."""
+  values = {
+    'image': [b'jpeg'],
+    'identity': ['Zoë'.encode()],
+    'filename': [b'a-1.jpg'],
+    'eyes': [1.0, 2.0, 3.0, 4.0],
+    'boxes': [5.0, 6.0, 7.0, 8.0],
+    'index_in_identity': [1],
+    'identity_size': [3],
+  } | changes
+  example = tf_example_pb2.Example()
+  for name, items in values.items():
+    feature = example.features.feature[name]
+    for item in items:
+      kind = {bytes: 'bytes_list', float: 'float_list', int: 'int64_list'}
+      getattr(feature, kind[type(item)]).value.append(item)
+  return example.SerializeToString()
+
+
+def test_parse_reads_what_is_stored():
+  record = records.parse(_serialized())
+  assert (record.identity, record.filename) == ('Zoë', 'a-1.jpg')
+  np.testing.assert_array_equal(record.eyes, [[1, 2], [3, 4]])
+  np.testing.assert_array_equal(record.boxes, [[5, 6], [7, 8]])
+  assert (record.index_in_identity, record.identity_size) == (1, 3)
+  assert (record.image, record.truth) == (b'jpeg', b'')
+  assert records.parse(_serialized(truth=[b'open'])).truth == b'open'
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'image': []},
+    {'identity': [b'\xff']},
+    {'eyes': [1.0] * 5},
+    {'eyes': [float('nan')] * 4},
+    {'boxes': [1e12] * 4},
+    {'identity_size': [0]},
+    {'identity_size': [1], 'index_in_identity': [0]},
+    {'index_in_identity': [3]},
+    {'index_in_identity': [-1]},
+    {'index_in_identity': []},
+  ],
+)
+def test_parse_refuses_what_is_not_a_record(changes):
+  with pytest.raises(InputError) as caught:
+    records.parse(_serialized(**changes))
+  assert '\n' not in str(caught.value)
+
+
+def test_parse_refuses_other_bytes():
+  with pytest.raises(InputError):
+    records.parse(b'not a record')
 
 
 def test_names_are_the_same_on_every_system():

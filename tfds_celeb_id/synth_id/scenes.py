@@ -63,7 +63,8 @@ def draw(task: Task, size: int) -> records.Entry:
   return records.Entry(
     task.identity,
     task.filename,
-    np.asarray(shown.eyes, np.float32),
+    # Records count from the centre of the first pixel, not from its edge.
+    np.asarray(shown.eyes, np.float32) - np.float32(0.5),
     alignment.draw_boxes(task.filename, size),
     opened=0.0 if task.eyes_closed else 1.0,
     closed=1.0 if task.eyes_closed else 0.0,
