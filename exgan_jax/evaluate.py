@@ -71,7 +71,11 @@ class Results:
   provenance: dict[str, Any]
 
   def save(self, path: str | pathlib.Path) -> None:
-    """Writes results.json, whole or not at all."""
+    """Writes results.json, whole or not at all, making its folder.
+
+    Raises:
+      OSError: it cannot be written.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + '.tmp')

@@ -114,7 +114,13 @@ def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
 
 
 def pair(target: Record, reference: Record, resolution: int) -> Example:
-  """One example of a batch: a picture and another one of the same person."""
+  """One example of a batch: a picture and another one of the same person.
+
+  Returns:
+    `image`, `reference`: uint8 [resolution, resolution, 3]; `eyes`, `boxes`,
+    `reference_eyes`, `reference_boxes`: float32 [2, 2] in pixels of that
+    resolution; `valid`: true.
+  """
   image, side = decode(target.image, resolution)
   other, other_side = decode(reference.image, resolution)
   scale = np.float32(resolution / side)
@@ -162,7 +168,8 @@ def train_batches(
 ) -> grain.DatasetIterator:
   """An endless iterator over this process's part of the global batches.
 
-  Its `get_state` and `set_state` save and restore the position.
+  A batch holds the arrays of `pair`, stacked. The iterator's `get_state` and
+  `set_state` save and restore the position.
 
   Raises:
     InputError: the data set is not there.

@@ -24,6 +24,9 @@ class MetricWriter:
     workdir: folder of the run.
     start: step that the run goes on from. Lines of later steps are from a
       stretch that was lost with its process, and are removed.
+
+  Raises:
+    OSError: the files cannot be written.
   """
 
   def __init__(self, workdir: pathlib.Path, start: int):
@@ -43,7 +46,7 @@ class MetricWriter:
       self._events.close()
 
   def write(self, step: int, values: dict[str, float]) -> None:
-    """Writes the values of a step."""
+    """Writes the values of a step to the file at once, to TensorBoard soon."""
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
     if self._events:

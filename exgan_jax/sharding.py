@@ -38,7 +38,7 @@ def batched(mesh: Mesh) -> NamedSharding:
 
 
 def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """Makes global arrays of each process's part of a batch.
+  """Makes global arrays, split along their first axis, of a process's part.
 
   The transfer is asynchronous: the caller may go on at once.
   """

@@ -82,7 +82,11 @@ def make_sheet(
 
 
 def save(sheet: Image.Image, path: pathlib.Path) -> None:
-  """Writes a sheet as PNG, whole or not at all."""
+  """Writes a sheet as PNG, whole or not at all, making its folder.
+
+  Raises:
+    OSError: it cannot be written.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(path.name + '.tmp')
   sheet.save(temporary, format='PNG')
@@ -90,5 +94,5 @@ def save(sheet: Image.Image, path: pathlib.Path) -> None:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-  """Rounds float pictures in [0, 1]."""
+  """Rounds float pictures of any shape in [0, 1] to uint8 in [0, 255]."""
   return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)

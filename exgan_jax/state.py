@@ -63,6 +63,7 @@ class Network:
   abstract: Params
 
   def __call__(self, params: Params, *inputs: jax.Array) -> jax.Array:
+    """Runs the network; the module's class says what it takes and gives."""
     return nnx.merge(self.graph, params)(*inputs)
 
 
@@ -94,7 +95,7 @@ def make_discriminator(config: Config) -> Network:
 def make_optimizers(
   config: Config,
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-  """Adam for the generator and for the discriminator."""
+  """Adam for the generator and for the discriminator, in this order."""
 
   def adam(rate: float) -> optax.GradientTransformation:
     transform = optax.adam(rate, b1=config.adam_b1, b2=config.adam_b2)
@@ -133,10 +134,11 @@ def init_state(config: Config) -> TrainState:
 
 
 def init_params(network: Network, key: jax.Array) -> Params:
-  """Fresh parameters: normal kernels of variance 2 / fan-in, zero biases.
+  """Fresh float32 parameters of a network.
 
-  He et al. 2015, "Delving Deep into Rectifiers". All kernels are cut from one
-  draw: a generator a kernel takes half a minute to compile on a CPU.
+  Normal kernels of variance 2 / fan-in and zero biases: He et al. 2015,
+  "Delving Deep into Rectifiers". All kernels are cut from one draw: a draw a
+  kernel takes half a minute to compile on a CPU.
   """
   leaves, tree = jax.tree.flatten(network.abstract)
   kernels = [leaf for leaf in leaves if len(leaf.shape) > 1]
@@ -167,7 +169,11 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
 
 
 def create_state(config: Config, mesh: Mesh) -> TrainState:
-  """Computes the first state where it will live, on every device at once."""
+  """Computes the first state where it will live, on every device at once.
+
+  Returns:
+    The same values for any mesh: randomness does not depend on the devices.
+  """
   shardings = jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
   return jax.jit(lambda: init_state(config), out_shardings=shardings)()
 

@@ -1,4 +1,8 @@
-"""One step of training: both networks from one forward pass of each."""
+"""One step of training: the gradients of both networks, shared if possible.
+
+The generator runs forward once, for both updates; so does the discriminator
+for the painted pictures, and once more for the real ones.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +47,12 @@ class Scene:
 
 
 def to_float(image: jax.Array) -> jax.Array:
-  """uint8 to float32 in [-1, 1]."""
+  """uint8 of any shape to float32 in [-1, 1]."""
   return image.astype(jnp.float32) / 127.5 - 1.0
 
 
 def make_scene(config: Config, batch: Batch) -> Scene:
-  """Normalises a batch and marks its holes."""
+  """Normalises a batch, as the input pipeline makes it, and marks its holes."""
   resolution = config.resolution
   exemplar = jnp.zeros((*batch['image'].shape[:3], 0), jnp.float32)
   if config.exemplar == 'image':
@@ -67,7 +71,7 @@ def make_scene(config: Config, batch: Batch) -> Scene:
 
 
 def generator_input(scene: Scene) -> jax.Array:
-  """Holed image, hole mask, exemplar: 4 or 8 channels."""
+  """Holed image, hole mask, exemplar: float32 [b, h, w, 4 or 8]."""
   holed = scene.image * (1.0 - scene.mask)
   return jnp.concatenate([holed, scene.mask, scene.exemplar], axis=-1)
 
@@ -75,7 +79,17 @@ def generator_input(scene: Scene) -> jax.Array:
 def discriminator_input(
   config: Config, scene: Scene, image: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Channels of the global branch, and the eye crops of the local one."""
+  """What the two branches of the discriminator see of an image.
+
+  Args:
+    config: of the run.
+    scene: whose eyes and exemplar.
+    image: float32 [b, h, w, 3] in [-1, 1], real or painted.
+
+  Returns:
+    float32 [b, h, w, 3 or 7], the image and the exemplar; and float32
+    [b, 2, s, s, 3], its eye crops.
+  """
   picture = jnp.concatenate([image, scene.exemplar], axis=-1)
   side = masks.crop_side(config.resolution)
   return picture, masks.eye_crops(image, scene.eyes, side)
@@ -84,7 +98,12 @@ def discriminator_input(
 def make_train_step(
   config: Config,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  """Returns the step as a pure function, for `jax.jit`."""
+  """Returns the step as a pure function, for `jax.jit`.
+
+  It takes the state and a batch of [b, ...] arrays and returns the next state
+  and scalar metrics: the losses, `l1_hole` (images in [0, 1]), the norms of
+  both gradients and the mean logits.
+  """
   generator, discriminator = make_generator(config), make_discriminator(config)
   generator_optimizer, discriminator_optimizer = make_optimizers(config)
 

@@ -10,7 +10,7 @@ find_python() {
   local candidate
   for candidate in ${PYTHON:-python3.12 python3.11 python3.13 python3 python}; do
     if command -v "$candidate" >/dev/null &&
-      "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
+      "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
         2>/dev/null; then
       echo "$candidate"
       return
