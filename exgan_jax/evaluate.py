@@ -263,9 +263,12 @@ def _write_sheet(
   if batch.has_truth.any():
     columns['original'] = batch.truth
   columns |= {k: v for k, v in results.items() if k != 'model'}
-  rows = slice(0, min(SHEET_ROWS, len(batch.filenames)))
+  # Spread over the batch: neighbours are the same person.
+  count = len(batch.filenames)
+  rows = np.unique(np.linspace(0, count - 1, SHEET_ROWS).astype(int))
   shown = {name: images[rows] for name, images in columns.items()}
-  sheet.save(sheet.make_sheet(shown, batch.inputs, side=160), path)
+  places = {name: batch.inputs[name][rows] for name in sheet.PLACES}
+  sheet.save(sheet.make_sheet(shown, places, side=160), path)
 
 
 def _provenance(

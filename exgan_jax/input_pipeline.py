@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -193,12 +193,12 @@ def train_batches(
   return iter(dataset.to_iter_dataset(options))
 
 
-def evaluation_positions(records: Records, split: str) -> list[int]:
+def evaluation_positions(records: Records, split: str) -> Sequence[int]:
   """Positions of the pictures that a split's evaluation in-paints.
 
   All of them; of the pairs of `closed` only the first, whose eyes are shut.
   """
-  return list(range(0, len(records), 2 if split == 'closed' else 1))
+  return range(0, len(records), 2 if split == 'closed' else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,15 +223,26 @@ def evaluation_batches(
   split: str,
   resolution: int,
   batch_size: int,
+  positions: Sequence[int] | None = None,
   threads: int = 2,
 ) -> Iterator[EvaluationBatch]:
   """Every picture of a split once, with the next one of the person.
 
   The paper's protocol: the reference of the last picture of a person is the
   first one. In `closed` a picture has a truth only where the record has one.
+
+  Args:
+    records: of the split.
+    split: its name.
+    resolution: side of the pictures in pixels.
+    batch_size: pictures a batch; the last one is padded to it.
+    positions: of the pictures; by default `evaluation_positions`.
+    threads: that read and decode.
   """
+  if positions is None:
+    positions = evaluation_positions(records, split)
   dataset = (
-    grain.MapDataset.source(evaluation_positions(records, split))
+    grain.MapDataset.source(positions)
     .map(lambda position: _evaluation_example(
       records, position, split, resolution))
   )  # fmt: skip

@@ -14,6 +14,8 @@ CAPTION_HEIGHT = 18
 BACKGROUND = (250, 250, 250)
 INK = (40, 40, 40)
 HOLE_COLOUR = 128
+# Of a batch, what tells where the eyes are.
+PLACES = ('eyes', 'reference_eyes')
 
 
 def hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -51,7 +53,7 @@ def eye_strip(image: np.ndarray, eyes: np.ndarray, width: int) -> np.ndarray:
 
 def make_sheet(
   columns: dict[str, np.ndarray],
-  batch: dict[str, np.ndarray],
+  places: dict[str, np.ndarray],
   side: int = 128,
 ) -> Image.Image:
   """Draws a row for every picture and a captioned column for every kind.
@@ -59,7 +61,7 @@ def make_sheet(
   Args:
     columns: caption to uint8 [n, h, w, 3]. The eyes of the column named
       "reference" are the reference's.
-    batch: the batch that the pictures are from, for the places of the eyes.
+    places: `eyes` and `reference_eyes` of the batch, float32 [n, 2, 2].
     side: of a picture on the sheet in pixels.
   """
   rows = len(next(iter(columns.values())))
@@ -71,7 +73,7 @@ def make_sheet(
   for column, (caption, images) in enumerate(columns.items()):
     x = MARGIN + column * (side + MARGIN)
     draw.text((x + 2, 3), caption, INK, font=font)
-    eyes = batch['reference_eyes' if caption == 'reference' else 'eyes']
+    eyes = places['reference_eyes' if caption == 'reference' else 'eyes']
     for row in range(rows):
       y = CAPTION_HEIGHT + row * row_height
       picture = Image.fromarray(images[row]).resize((side, side), Image.BICUBIC)

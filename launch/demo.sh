@@ -9,7 +9,7 @@ source "$(dirname "$0")/setup.sh"
 
 python -m tfds_celeb_id.synth_id \
   --data-dir "$out/data" --people 600 --pictures 6 --seed 0
-exgan train --preset reference --size tiny --resolution 64 --steps 1400 \
+exgan train --preset reference --size tiny --resolution 64 --steps 1000 \
   --generator-learning-rate 1e-3 --dataset synth_id \
   --data-dir "$out/data" --workdir "$out/reference" \
   --sample-every 250 --checkpoint-every 250

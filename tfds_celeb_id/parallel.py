@@ -91,7 +91,8 @@ def _attempt(call: Callable[[], Any]) -> Any:
   except (InputError, BrokenProcessPool):
     raise
   except Exception as error:
-    return Failure(f'{type(error).__name__}: {error}')
+    message = str(error).partition('\n')[0][:200]
+    return Failure(f'{type(error).__name__}: {message}')
 
 
 def _has_result(future: futures.Future) -> bool:
