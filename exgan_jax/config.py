@@ -20,6 +20,9 @@ Preset = Literal['gan', 'reference']
 Size = Literal['tiny', 'small', 'paper']
 Precision = Literal['float32', 'bfloat16']
 
+# Of a run's configuration in its working directory.
+FILENAME = 'config.json'
+
 # What the generator and the discriminator are told of the exemplar.
 PRESETS: dict[str, dict[str, Any]] = {
   'gan': {'exemplar': 'none'},

@@ -27,7 +27,6 @@ from exgan_jax import config as config_lib
 from exgan_jax import input_pipeline, metrics, sharding, sheet
 from exgan_jax.checkpoint import Checkpoints
 from exgan_jax.config import Config
-from exgan_jax.train import CONFIG_FILENAME
 from exgan_jax.train_step import make_paint_step
 
 PROTOCOL = 'next-image'
@@ -113,7 +112,7 @@ def evaluate(
     OSError: the sheet cannot be written.
   """
   workdir = pathlib.Path(workdir)
-  config = config_lib.load(workdir / CONFIG_FILENAME)
+  config = config_lib.load(workdir / config_lib.FILENAME)
   mesh = sharding.make_mesh(batch_size)
   records = input_pipeline.Records(str(data_dir), config.dataset, split)
   with Checkpoints(workdir) as checkpoints:

@@ -28,7 +28,6 @@ from tfds_celeb_id import InputError
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILENAME = 'config.json'
 SAMPLES = 8
 
 
@@ -172,7 +171,7 @@ def _prepare_workdir(config: Config) -> pathlib.Path:
   workdir = pathlib.Path(config.workdir)
   if not config.workdir:
     raise InputError('--workdir is missing: the folder of the run')
-  path = workdir / CONFIG_FILENAME
+  path = workdir / config_lib.FILENAME
   if path.exists():
     before = config_lib.load(path)
     if config_lib.fingerprint(before) != config_lib.fingerprint(config):
