@@ -4,7 +4,7 @@ import pathlib
 
 import setuptools
 
-PHOTOS = ['mediapipe>=1.2']
+PHOTOS = ['mediapipe>=1.2,<2']
 # The command imports apache_beam when it starts.
 BUILD = [
   'apache-beam',
@@ -22,20 +22,21 @@ setuptools.setup(
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
   package_data={'': ['*.md', '*.bib', '*.txt', '*.tsv']},
+  # Bounded above where the next release may change what is called here.
   install_requires=[
     'array_record>=0.8',
-    'flax>=0.12',
-    'grain>=0.2.18',
+    'flax>=0.12,<0.13',
+    'grain>=0.2.18,<0.3',
     'importlib_resources',  # Imported by tensorflow-datasets, not required.
     'jax>=0.10,<0.12',
     'jaxtyping',
     'numpy>=2',
     'opencv-python-headless>=4.10',
-    'optax>=0.2.8',
-    'orbax-checkpoint>=0.12.8',
+    'optax>=0.2.8,<0.3',
+    'orbax-checkpoint>=0.12.8,<0.13',
     'pillow>=11',
     'tensorboardX>=2.6',
-    'tensorflow-datasets>=4.9.10',
+    'tensorflow-datasets>=4.9.10,<5',
     'tqdm',
   ],
   extras_require={
@@ -45,7 +46,7 @@ setuptools.setup(
     'photos': PHOTOS,
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
-    'test': [*PHOTOS, *BUILD, 'pytest>=8', 'ruff>=0.12', 'scipy'],
+    'test': [*PHOTOS, *BUILD, 'pytest>=8', 'ruff>=0.12'],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},
   classifiers=[
