@@ -13,6 +13,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 from PIL import Image
 
 from exgan_jax import config as config_lib
@@ -182,6 +183,20 @@ def test_a_workdir_that_cannot_be_written(config, tmp_path):
   blocked = dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w'))
   with pytest.raises(InputError, match='cannot write'):
     train(blocked)
+
+
+def test_a_disk_that_fills_up_is_one_clear_line(
+  config, whole, tmp_path, monkeypatch
+):
+  def full(*args, **kwargs):
+    raise ValueError('RESOURCE_EXHAUSTED: No space left\nand much more')
+
+  monkeypatch.setattr(
+    ocp.training.Checkpointer, 'save_checkpointables_async', full
+  )
+  with pytest.raises(InputError, match='No space left') as caught:
+    train(dataclasses.replace(config, workdir=str(tmp_path / 'w')))
+  assert '\n' not in str(caught.value)
 
 
 def test_kill_9_and_the_same_command_end_in_the_same_place(
