@@ -9,6 +9,7 @@ import logging
 import math
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -48,11 +49,10 @@ def train(config: Config) -> TrainState:
   records = input_pipeline.Records(
     config.data_dir, config.dataset, 'train'
   ).fingerprint()
-  workdir = _prepare_workdir(config)
   train_step = jax.jit(make_train_step(config), donate_argnums=0)
 
   with (
-    _locked(workdir),
+    _owned_workdir(config) as workdir,
     Checkpoints(workdir, keep=config.checkpoints_to_keep) as checkpoints,
   ):
     restored = checkpoints.restore(config, mesh)
@@ -139,8 +139,12 @@ class SampleSheets:
       split = 'train'
       records = input_pipeline.Records(config.data_dir, config.dataset, split)
     size = -(-SAMPLES // jax.device_count()) * jax.device_count()
+    # Spread over the split: neighbours are the same person.
+    positions = np.linspace(0, len(records) - 1, size).astype(int).tolist()
     self._batch = next(
-      input_pipeline.evaluation_batches(records, split, config.resolution, size)
+      input_pipeline.evaluation_batches(
+        records, split, config.resolution, size, positions
+      )
     ).inputs
     self._inputs = sharding.to_device(self._batch, mesh)
     self._paint = jax.jit(
@@ -167,36 +171,44 @@ class SampleSheets:
     )
 
 
-def _prepare_workdir(config: Config) -> pathlib.Path:
-  workdir = pathlib.Path(config.workdir)
+@contextlib.contextmanager
+def _owned_workdir(config: Config) -> Iterator[pathlib.Path]:
+  """The folder of the run, locked against other processes and described.
+
+  The lock dies with its owner. Nothing is written over a run with another
+  configuration, or one that is going on.
+
+  Raises:
+    InputError: it belongs to either, or cannot be written.
+  """
   if not config.workdir:
     raise InputError('--workdir is missing: the folder of the run')
-  path = workdir / config_lib.FILENAME
-  if path.exists():
-    before = config_lib.load(path)
-    if config_lib.fingerprint(before) != config_lib.fingerprint(config):
-      name = config_lib.first_difference(before, config)
-      raise InputError(
-        f'{workdir} holds a run with another --{config_lib.flag(name)}'
-        f' ({getattr(before, name)}): go on with that, or take another folder'
-      )
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    config_lib.save(config, path)
-  except OSError as error:
-    raise InputError(f'cannot write {workdir}: {error.strerror}') from error
-  return workdir
-
-
-@contextlib.contextmanager
-def _locked(workdir: pathlib.Path):
-  """Keeps a second process out of a run; the lock dies with its owner."""
-  with (workdir / 'lock').open('w') as file:
+  workdir = pathlib.Path(config.workdir)
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      workdir.mkdir(parents=True, exist_ok=True)
+      lock = stack.enter_context((workdir / 'lock').open('w'))
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      _check_configuration(config, workdir)
+      config_lib.save(config, workdir / config_lib.FILENAME)
     except BlockingIOError as error:
       raise InputError(f'another process trains in {workdir}') from error
-    yield
+    except OSError as error:
+      raise InputError(f'cannot write {workdir}: {error.strerror}') from error
+    yield workdir
+
+
+def _check_configuration(config: Config, workdir: pathlib.Path) -> None:
+  path = workdir / config_lib.FILENAME
+  if not path.exists():
+    return
+  before = config_lib.load(path)
+  if config_lib.fingerprint(before) != config_lib.fingerprint(config):
+    name = config_lib.first_difference(before, config)
+    raise InputError(
+      f'{workdir} holds a run with another --{config_lib.flag(name)}'
+      f' ({getattr(before, name)}): go on with that, or take another folder'
+    )
 
 
 def _go_on(batches: grain.DatasetIterator, position: Any, records: str) -> None:

@@ -123,8 +123,8 @@ def make_train_step(
         return logits, jnp.zeros(())
       return logits, losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
 
-    # One pass forward through each network; the two losses differ only in
-    # what is pulled back through them, and how far.
+    # The painted pictures pass forward once through each network; the two
+    # losses differ only in what is pulled back through them, and how far.
     fake, pull_generator = jax.vjp(paint, state.generator)
     fake_logits, pull_fake = jax.vjp(judge, state.discriminator, fake)
     (real_logits, penalty), pull_real = jax.vjp(judge_real, state.discriminator)

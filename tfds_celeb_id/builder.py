@@ -109,7 +109,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     if not self.data_path.exists() or replaced:
       return
     if not self._parameters():
-      logging.warning('%s exists and is used as it is.', self.data_dir)
+      _logger.warning('%s exists and is used as it is.', self.data_dir)
     built = self.info.metadata
     for name, value in self._parameters().items():
       if built.get(name) != value:

@@ -17,9 +17,9 @@ from orbax.checkpoint import v1 as ocp
 from PIL import Image
 
 from exgan_jax import config as config_lib
-from exgan_jax import sharding
+from exgan_jax import input_pipeline, sharding
 from exgan_jax.checkpoint import FOLDER, Checkpoints
-from exgan_jax.train import train
+from exgan_jax.train import SampleSheets, train
 from tfds_celeb_id import InputError, synth_id
 
 
@@ -155,10 +155,32 @@ def test_other_records_are_refused(config, whole, tmp_path):
 
 def test_two_processes_do_not_share_a_workdir(config, whole, tmp_path):
   copy = _copy(config, tmp_path, steps=16)
+  before = pathlib.Path(copy.workdir, 'config.json').read_text()
   with pathlib.Path(copy.workdir, 'lock').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     with pytest.raises(InputError, match='another process'):
       train(copy)
+  assert pathlib.Path(copy.workdir, 'config.json').read_text() == before
+
+
+def test_samples_show_people_spread_over_the_split(config, monkeypatch):
+  shown = []
+  evaluation_batches = input_pipeline.evaluation_batches
+
+  def watched(*args):
+    for batch in evaluation_batches(*args):
+      shown.extend(batch.filenames)
+      yield batch
+
+  monkeypatch.setattr(input_pipeline, 'evaluation_batches', watched)
+  # The split `test` in the place of `validation`, which has one person here.
+  monkeypatch.setattr(
+    input_pipeline, 'Records',
+    lambda data, name, _, make=input_pipeline.Records: make(data, name, 'test'),
+  )  # fmt: skip
+  SampleSheets(config, sharding.make_mesh(4), pathlib.Path(config.workdir))
+  assert len(shown) == 8
+  assert len({name.rsplit('-', 1)[0] for name in shown}) == 3
 
 
 def test_another_configuration_does_not_take_over_a_workdir(config, whole):
