@@ -136,6 +136,8 @@ class Record:
     index_in_identity: place among the records of the person.
     identity_size: how many they are, at least two.
     truth: JPEG bytes of the same scene with open eyes, or nothing.
+    irises: float32 [2, 3], centres (x, y) and radii (left, right) in stored
+      pixels; None where they are not known.
   """
 
   image: bytes
@@ -146,6 +148,7 @@ class Record:
   index_in_identity: int
   identity_size: int
   truth: bytes
+  irises: Float32[np.ndarray, '2 3'] | None
 
 
 def parse(serialized: bytes) -> Record:
@@ -161,11 +164,14 @@ def parse(serialized: bytes) -> Record:
       image=feature['image'].bytes_list.value[0],
       identity=feature['identity'].bytes_list.value[0].decode(),
       filename=feature['filename'].bytes_list.value[0].decode(),
-      eyes=_pair(feature['eyes']),
-      boxes=_pair(feature['boxes']),
+      eyes=_numbers(feature['eyes'], 2, 2),
+      boxes=_numbers(feature['boxes'], 2, 2),
       index_in_identity=feature['index_in_identity'].int64_list.value[0],
       identity_size=feature['identity_size'].int64_list.value[0],
       truth=b''.join(feature['truth'].bytes_list.value[:1]),
+      irises=(
+        _numbers(feature['irises'], 2, 3) if 'irises' in feature else None
+      ),
     )
   except (DecodeError, IndexError, ValueError) as error:
     raise InputError(f'not a record of a face: {error}') from error
@@ -176,8 +182,8 @@ def parse(serialized: bytes) -> Record:
   return record
 
 
-def _pair(feature) -> Float32[np.ndarray, '2 2']:
-  values = np.asarray(feature.float_list.value, np.float32).reshape(2, 2)
+def _numbers(feature, *shape: int) -> Float32[np.ndarray, '...']:
+  values = np.asarray(feature.float_list.value, np.float32).reshape(shape)
   if not (np.abs(values) < _LARGEST_COORDINATE).all():  # NaN is not, either.
     raise ValueError(f'a coordinate is {values.ravel().tolist()}')
   return values

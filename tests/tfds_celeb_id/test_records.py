@@ -165,6 +165,14 @@ def test_parse_reads_what_is_stored():
   assert records.parse(_serialized(truth=[b'open'])).truth == b'open'
 
 
+def test_parse_reads_irises_where_they_are_known():
+  assert records.parse(_serialized()).irises is None
+  known = _serialized(irises=[1.0, 2.0, 3.5, 4.0, 5.0, 6.5])
+  irises = records.parse(known).irises
+  assert irises.dtype == np.float32
+  np.testing.assert_array_equal(irises, [[1, 2, 3.5], [4, 5, 6.5]])
+
+
 @pytest.mark.parametrize(
   'changes',
   [
@@ -173,6 +181,9 @@ def test_parse_reads_what_is_stored():
     {'eyes': [1.0] * 5},
     {'eyes': [float('nan')] * 4},
     {'boxes': [1e12] * 4},
+    {'irises': []},
+    {'irises': [1.0] * 4},
+    {'irises': [1.0] * 5 + [float('nan')]},
     {'identity_size': [0]},
     {'identity_size': [1], 'index_in_identity': [0]},
     {'index_in_identity': [3]},

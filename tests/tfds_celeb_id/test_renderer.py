@@ -56,7 +56,8 @@ digest = hashlib.sha256()
 for i in (0, 5, 17):
   person, scene = renderer.sample_person(7, i), renderer.sample_scene(7, i, 2)
   drawn = renderer.render(person, scene, size=64)
-  digest.update(drawn.image.tobytes() + drawn.eyes.tobytes())
+  digest.update(drawn.image.tobytes())
+  digest.update(drawn.eyes.tobytes() + drawn.irises.tobytes())
 """
 
 
@@ -172,6 +173,113 @@ def test_closed_eyes_hide_the_iris():
     assert np.linalg.norm(np.subtract(*colours[False])) > 60
     hidden.append(np.array_equal(*colours[True]))
   assert all(hidden)
+
+
+POSES = {
+  'straight': {'yaw': 0.0, 'roll': 0.0, 'gaze': (0.0, 0.0)},
+  'rolled': {'yaw': 0.0, 'roll': 0.3, 'gaze': (0.35, 0.18)},
+  'rolled back': {'yaw': 0.0, 'roll': -0.3, 'gaze': (0.35, -0.18)},
+  'yawed': {'yaw': 0.4, 'roll': 0.05, 'gaze': (0.35, 0.18)},
+  'yawed back': {'yaw': -0.4, 'roll': -0.05, 'gaze': (-0.35, 0.18)},
+  'both': {'yaw': 0.4, 'roll': -0.3, 'gaze': (-0.35, -0.18)},
+}
+
+
+def iris_difference(person, scene, size, **traits):
+  """What the colour of the iris changes, a pixel, and where the irises are."""
+  drawn = [
+    renderer.render(
+      dataclasses.replace(
+        person,
+        eyes=dataclasses.replace(person.eyes, iris_rgb=rgb, **traits),
+      ),
+      scene,
+      size,
+    )
+    for rgb in ((40, 90, 230), (200, 90, 30))
+  ]
+  one, other = drawn
+  np.testing.assert_array_equal(one.irises, other.irises)
+  difference = np.abs(one.image.astype(float) - other.image).sum(-1)
+  return difference, one.irises
+
+
+def centroid(difference, place) -> np.ndarray:
+  """Where, x and y, the differences about an iris have their middle."""
+  x, y, radius = place
+  rows, columns = np.mgrid[: len(difference), : len(difference)] + 0.5
+  near = difference * (np.hypot(columns - x, rows - y) < 1.5 * radius)
+  return np.array([(near * at).sum() for at in (columns, rows)]) / near.sum()
+
+
+@pytest.mark.parametrize('person', [1, 4])
+@pytest.mark.parametrize('pose', POSES.values(), ids=POSES)
+def test_irises_are_where_their_colour_shows(person, pose):
+  mine = renderer.sample_person(SEED, person)
+  scene = dataclasses.replace(
+    plain(renderer.sample_scene(SEED, person, 0)), **pose
+  )
+  # Wide open, so that no lid hides a part, and with slanting eyes.
+  difference, irises = iris_difference(
+    mine, scene, 256, openness=0.75, tilt=0.16 if person == 1 else -0.16
+  )
+  assert irises[0, 0] < 128 < irises[1, 0]
+  rows, columns = np.mgrid[:256, :256] + 0.5
+  inside = np.zeros((256, 256), bool)
+  for x, y, radius in irises:
+    np.testing.assert_allclose(
+      centroid(difference, (x, y, radius)), (x, y), atol=0.7
+    )
+    far = np.hypot(columns - x, rows - y)
+    inside |= far < radius + 1
+    high = rows[(far < 1.5 * radius) & (difference > 0.3 * difference.max())]
+    assert (np.ptp(high) + 1) / 2 == pytest.approx(radius, rel=0.12)
+  assert difference[inside].sum() > 0.95 * difference.sum()
+
+
+@pytest.mark.parametrize('yaw', [-0.4, 0.4])
+def test_irises_of_the_far_eye_move_less(yaw):
+  person = renderer.sample_person(SEED, 4)
+  scene = plain(renderer.sample_scene(SEED, 4, 0))
+  seen, said = [], []
+  for gaze in (-0.5, 0.5):
+    turned = dataclasses.replace(scene, yaw=yaw, roll=0.0, gaze=(gaze, 0.0))
+    difference, irises = iris_difference(person, turned, 256, openness=0.75)
+    seen.append([centroid(difference, place)[0] for place in irises])
+    said.append(irises[:, 0])
+  moved = np.subtract(said[1], said[0])
+  np.testing.assert_allclose(np.subtract(seen[1], seen[0]), moved, atol=0.4)
+  far = int(yaw > 0)
+  assert moved[far] == pytest.approx(0.9 * moved[1 - far], rel=1e-3)
+
+
+@pytest.mark.parametrize('size', [64, 128])
+@pytest.mark.parametrize('person', range(3))
+def test_irises_hold_what_shows_between_the_lids(person, size):
+  mine = renderer.sample_person(SEED, person)
+  scene = renderer.sample_scene(SEED, person, 1)
+  difference, irises = iris_difference(mine, scene, size)
+  rows, columns = np.mgrid[:size, :size] + 0.5
+  near = [np.hypot(columns - x, rows - y) < r + 1.5 for x, y, r in irises]
+  assert difference[near[0] | near[1]].sum() > 0.93 * difference.sum()
+  for disc in near:
+    assert difference[disc].sum() > 0.3 * difference.sum()
+
+
+def test_irises_of_closed_eyes_are_as_if_they_were_open():
+  person = renderer.sample_person(SEED, 0)
+  scene = renderer.sample_scene(SEED, 0, 1)
+  opened = renderer.render(person, scene)
+  closed = renderer.render(person, scene, eyes_closed=True)
+  assert opened.irises.shape == (2, 3) and opened.irises.dtype == np.float32
+  np.testing.assert_array_equal(opened.irises, closed.irises)
+
+
+def test_irises_grow_with_the_picture():
+  person = renderer.sample_person(SEED, 0)
+  scene = renderer.sample_scene(SEED, 0, 1)
+  small, large = (renderer.render(person, scene, s) for s in (64, 192))
+  np.testing.assert_allclose(3 * small.irises, large.irises, rtol=1e-5)
 
 
 def test_eyes_cannot_be_guessed_from_the_face():

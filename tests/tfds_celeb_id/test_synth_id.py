@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from array_record.python import array_record_data_source
 from PIL import Image, JpegImagePlugin
 from tensorflow_datasets.core import writer
 
@@ -86,11 +87,25 @@ def test_pictures_and_colours_are_the_renderers(built):
       expected = renderer.render(person, scene, 128, eyes_closed=is_closed)
       np.testing.assert_array_equal(record['iris_rgb'], person.iris_rgb)
       np.testing.assert_allclose(record['eyes'], expected.eyes - 0.5, rtol=1e-6)
+      # Half a pixel off the centres, not off the radii.
+      np.testing.assert_allclose(
+        record['irises'], expected.irises - [0.5, 0.5, 0], rtol=1e-6
+      )
       difference = record['image'].astype(int) - expected.image
       assert np.abs(difference).mean() < 3
       for x, y in record['eyes'].round().astype(int):
         box = np.s_[y - 4 : y + 5, x - 4 : x + 5]
         assert np.abs(difference[box].mean((0, 1))).max() < 3
+
+
+def test_irises_are_read_back(built):
+  for split, items in _records(built).items():
+    stored = array_record_data_source.ArrayRecordDataSource(
+      [str(path) for path in built.info.splits[split].filepaths]
+    )
+    for i, item in enumerate(items):
+      irises = records.parse(stored[i]).irises
+      np.testing.assert_array_equal(irises, item['irises'])
 
 
 def test_truth_is_the_same_scene_with_open_eyes(built):

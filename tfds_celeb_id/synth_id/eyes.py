@@ -100,8 +100,7 @@ def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:
   """Paints sclera, caruncle, iris, pupil and highlights, and their shadow."""
   eyes, scene = head.person.eyes, head.scene
   radius, soft = eyes.iris_radius, 1.5 / (head.unit * _OVERSAMPLING)
-  at_u = side * (scene.gaze[0] * radius + 0.02 * scene.yaw)
-  at_v = scene.gaze[1] * radius - 0.05 * lids.height
+  at_u, at_v = _gaze(head, side)
   du, dv = lids.u - at_u, lids.v - at_v
   far = np.hypot(du, dv)
   rho = far * (1 / radius)
@@ -131,6 +130,41 @@ def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:
   )
   spot = np.hypot(du + 0.5 * radius * side * lx, dv - 0.45 * radius)
   over(ball, 0.7 * scene.exposure, 0.3 * gauss(spot * (1 / 0.022)))
+
+
+def _gaze(head: Head, side: int) -> tuple[float, float]:
+  """Centre of the iris in the coordinates of `_Lids`."""
+  eyes, scene = head.person.eyes, head.scene
+  u = side * (scene.gaze[0] * eyes.iris_radius + 0.02 * scene.yaw)
+  v = scene.gaze[1] * eyes.iris_radius - 0.05 * eyes.width * eyes.openness
+  return u, v
+
+
+def _narrowing(head: Head, side: int) -> float:
+  # The eye on the far side of a turned head is narrower.
+  return 1 - 0.25 * max(side * head.scene.yaw, 0)
+
+
+def iris(head: Head, side: int) -> tuple[float, float, float]:
+  """Where an iris is: x, y and its radius, in pixels of the head's picture.
+
+  Args:
+    head: the head.
+    side: -1 for the eye on the left in the picture, 1 for the right.
+  """
+  (u, v), tilt, roll = _gaze(head, side), head.person.eyes.tilt, head.scene.roll
+  # Back through the lids' tilt, then through the head's roll.
+  u, v = (
+    math.cos(tilt) * u + math.sin(tilt) * v,
+    math.cos(tilt) * v - math.sin(tilt) * u,
+  )
+  x, y = u * side * head.unit * _narrowing(head, side), v * head.unit
+  at_x, at_y = head.to_pixels(*head.eye(side))
+  return (
+    float(at_x + math.cos(roll) * x - math.sin(roll) * y),
+    float(at_y + math.sin(roll) * x + math.cos(roll) * y),
+    head.person.eyes.iris_radius * head.unit,
+  )
 
 
 def paint_eye(
@@ -163,9 +197,7 @@ def paint_eye(
   y = np.arange(skin.shape[1]) / fine + (0.5 / fine + top - at_y)
   x, y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
   c, s = math.cos(scene.roll), math.sin(scene.roll)
-  # The eye on the far side of a turned head is narrower.
-  narrow = 1 - 0.25 * max(side * scene.yaw, 0)
-  u = (c * x + s * y) * (side / (head.unit * narrow))
+  u = (c * x + s * y) * (side / (head.unit * _narrowing(head, side)))
   v = (c * y - s * x) * (1 / head.unit)
 
   blink = 1.0 if closed else scene.blink

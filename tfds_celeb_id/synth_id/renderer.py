@@ -43,10 +43,13 @@ class Rendering:
     image: sRGB.
     eyes: centres of the eye on the left and of the one on the right in the
       picture; x, y in pixels from the picture's upper left corner.
+    irises: centres (x, y) and radii of their irises, likewise, as they are
+      when the eyes are open.
   """
 
   image: UInt8[np.ndarray, 'size size 3']
   eyes: Float[np.ndarray, '2 2']
+  irises: Float[np.ndarray, '2 3']
 
 
 def render(
@@ -97,7 +100,10 @@ def render(
     eyes.paint_eye(picture, light, large, side, eyes_closed, sigma)
   centres = [small.to_pixels(*small.eye(side)) for side in (-1, 1)]
   image = _photograph(picture, scene, size)
-  return Rendering(image, np.array(centres, np.float32))
+  irises = [eyes.iris(small, side) for side in (-1, 1)]
+  return Rendering(
+    image, np.array(centres, np.float32), np.array(irises, np.float32)
+  )
 
 
 def _enlarge(plane: np.ndarray) -> np.ndarray:

@@ -69,7 +69,10 @@ def draw(task: Task, size: int) -> records.Entry:
     opened=0.0 if task.eyes_closed else 1.0,
     closed=1.0 if task.eyes_closed else 0.0,
     blobs={'image': _encode(shown), 'truth': truth},
-    extra={'iris_rgb': np.asarray(person.iris_rgb, np.uint8)},
+    extra={
+      'iris_rgb': np.asarray(person.iris_rgb, np.uint8),
+      'irises': shown.irises - np.asarray([0.5, 0.5, 0.0], np.float32),
+    },
   )
 
 

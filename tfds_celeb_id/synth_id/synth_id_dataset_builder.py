@@ -23,11 +23,16 @@ _SETTINGS = {
 class Builder(RecordsBuilder):
   """Drawn pictures of people whose eyes only another picture can tell."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES: ClassVar = {
+    '1.0.0': 'First version.',
+    '1.1.0': 'Where the irises are (`irises`); the pictures are the same.',
+  }
   SIZE = 128
   EXTRA_FEATURES: ClassVar = {
     'iris_rgb': tfds.features.Tensor(shape=(3,), dtype=np.uint8),
+    # Left and right; x, y and radius in pixels.
+    'irises': tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
     # JPEG bytes, in `closed` only; no picture is stored twice.
     'truth': tfds.features.Text(),
   }
