@@ -1,4 +1,4 @@
-"""The state that every per-picture metric shares: a sum and a count."""
+"""The states that per-picture metrics share."""
 
 from __future__ import annotations
 
@@ -38,3 +38,29 @@ class Mean:
   def compute(self) -> float | None:
     """Returns the mean over all pictures seen, None if there were none."""
     return self.total / self.count if self.count else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Median:
+  """The median of values over a data set; it keeps them all.
+
+  Attributes:
+    values: those seen.
+  """
+
+  values: tuple[float, ...] = ()
+
+  @classmethod
+  def from_values(
+    cls, values: Float[np.ndarray, ' b'], counted: Bool[np.ndarray, ' b']
+  ) -> Median:
+    """Keeps the counted values."""
+    return cls(tuple(np.asarray(values)[np.asarray(counted)].tolist()))
+
+  def merge(self, other: Median) -> Median:
+    """Returns the state of both sets of values together."""
+    return Median(self.values + other.values)
+
+  def compute(self) -> float | None:
+    """Returns the median of all values seen, None if there were none."""
+    return float(np.median(self.values)) if self.values else None
