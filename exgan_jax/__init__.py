@@ -8,7 +8,8 @@ results = exgan_jax.evaluate(W, D, split='test', baselines=True)
 
 from exgan_jax.config import Config
 from exgan_jax.config import make as make_config
-from exgan_jax.evaluate import Results, evaluate
+from exgan_jax.evaluate import evaluate
+from exgan_jax.results import Results
 from exgan_jax.train import train
 from tfds_celeb_id import InputError
 

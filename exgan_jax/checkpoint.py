@@ -1,8 +1,8 @@
 """Saving and restoring a run; the only file that knows Orbax.
 
-A step's folder holds `state` (all of the training state), `generator` (the
-averaged weights alone, all that evaluation and inference read) and `data`
-(where the input pipeline stands).
+A step's folder holds `state` (all of the training state), `model` (the part
+of it that evaluation and inference read) and `data` (where the input pipeline
+stands).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
+from exgan_jax import config as config_lib
 from exgan_jax import state as state_lib
 from exgan_jax.config import Config
 from tfds_celeb_id import InputError
@@ -81,7 +82,7 @@ class Checkpoints:
     with self._writing():
       self._checkpointer.save_checkpointables_async(
         step,
-        {'state': state, 'generator': state.average, 'data': data},
+        {'state': state, 'model': state_lib.model_of(state), 'data': data},
         force=True,
         overwrite=step in self._damaged,
       )
@@ -110,22 +111,21 @@ class Checkpoints:
     found = self._newest(abstract)
     return found and (found[1]['state'], found[1]['data'])
 
-  def restore_generator(
+  def restore_model(
     self, config: Config, mesh: Mesh, step: int | None = None
-  ) -> tuple[int, state_lib.Params]:
-    """The averaged weights of the generator at a step, or the newest ones.
+  ) -> tuple[int, state_lib.Model]:
+    """What evaluation reads of a checkpoint, that of a step or the newest.
 
     Raises:
       InputError: there is no such checkpoint, or it does not fit.
     """
-    generator = state_lib.make_generator(config)
-    abstract = {'generator': state_lib.abstract(generator.abstract, mesh)}
+    abstract = {'model': state_lib.abstract_model(config, mesh)}
     found = self._newest(abstract, step)
     if found is None:
       where = self._checkpointer.directory
       wanted = 'no checkpoint' if step is None else f'no checkpoint of {step}'
       raise InputError(f'{wanted} in {where}')
-    return found[0], found[1]['generator']
+    return found[0], found[1]['model']
 
   def _newest(
     self, abstract: dict[str, Any], step: int | None = None
@@ -161,6 +161,38 @@ class Checkpoints:
         _check_shapes(f'checkpoint {step}: {name}', _shapes(tree), found)
     loaded = self._checkpointer.load_checkpointables(step, abstract)
     return {name: loaded[name] for name in abstract}
+
+
+def restore_encoder(
+  workdir: str | pathlib.Path, config: Config, mesh: Mesh, *fields: str
+) -> tuple[Config, state_lib.Params]:
+  """The encoder of a trained compressor, for a run or its evaluation.
+
+  Args:
+    workdir: folder of the compressor's run.
+    config: of the run that shall use it.
+    mesh: where its arrays shall lie.
+    *fields: what of the configuration both must agree in.
+
+  Returns:
+    The compressor's configuration, and the parameters.
+
+  Raises:
+    InputError: it is no compressor, or not one that fits, or has no checkpoint.
+  """
+  trained = config_lib.load(pathlib.Path(workdir) / config_lib.FILENAME)
+  if trained.preset != 'compressor':
+    raise InputError(f'--compressor {workdir} holds a {trained.preset} model')
+  for name in fields:
+    there, here = getattr(trained, name), getattr(config, name)
+    if there != here:
+      flag = config_lib.flag(name)
+      raise InputError(
+        f'the compressor in {workdir} has --{flag} {there}, this run {here}'
+      )
+  with Checkpoints(workdir) as checkpoints:
+    _, model = checkpoints.restore_model(trained, mesh)
+  return trained, model.generator['encoder']
 
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:

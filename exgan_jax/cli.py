@@ -46,7 +46,8 @@ def _train(**fields) -> None:
 
 
 def _evaluate(output: str, sheet: str | None, **options) -> None:
-  from exgan_jax.evaluate import evaluate, format_table
+  from exgan_jax.evaluate import evaluate
+  from exgan_jax.results import format_table
 
   # Before the work, not after it.
   if not output or pathlib.Path(output).is_dir():
@@ -60,6 +61,12 @@ def _evaluate(output: str, sheet: str | None, **options) -> None:
   results.save(output)
   print(format_table(results))
   print(f'results: {output}\npicture: {sheet_path}')
+
+
+def _report(results: list[str], output: str) -> None:
+  from exgan_jax.report import write_report
+
+  print(write_report(results, output))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,15 +99,31 @@ def _parser() -> argparse.ArgumentParser:
   )  # fmt: skip
   add('--step', type=int, help='of the checkpoint; the newest by default')
   add('--baselines', action='store_true', help='score the baselines too')
+  add('--references', type=int, default=1, help='pictures of the person')
+  add('--compressor', help='workdir of one, for the distance of codes')
   add('--batch-size', type=int, default=32, help='pictures at once')
   add('--output', required=True, help='the results.json to write')
   add('--sheet', help='the PNG to write; next to the output by default')
+
+  report = commands.add_parser('report', help='one table of many results')
+  report.set_defaults(run=_report)
+  report.add_argument('results', nargs='+', help='results.json files')
+  report.add_argument('--output', required=True, help='the folder to write to')
   return parser
 
 
 def _add_field(
   parser: argparse.ArgumentParser, field: dataclasses.Field, hint: type
 ) -> None:
+  if hint is bool:
+    parser.add_argument(
+      f'--{config_lib.flag(field.name)}',
+      dest=field.name,
+      action=argparse.BooleanOptionalAction,
+      default=argparse.SUPPRESS,
+      help=field.metadata['help'] + _default_text(field),
+    )
+    return
   choices = get_args(hint) or None
   # Defaults are left to the configuration: a preset or a size may set them.
   parser.add_argument(

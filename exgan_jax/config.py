@@ -16,23 +16,54 @@ from typing import Any, Literal, get_args, get_type_hints
 from tfds_celeb_id import InputError
 
 Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
-Preset = Literal['gan', 'reference']
+Preset = Literal['gan', 'reference', 'code', 'guided', 'compressor']
+Exemplar = Literal['none', 'image', 'code']
+Injection = Literal['none', 'attention', 'modulation']
+Adversarial = Literal['non_saturating', 'hinge', 'least_squares']
+Normalization = Literal['none', 'instance', 'batch']
 Size = Literal['tiny', 'small', 'paper']
 Precision = Literal['float32', 'bfloat16']
 
 # Of a run's configuration in its working directory.
 FILENAME = 'config.json'
 
-# What the generator and the discriminator are told of the exemplar.
+# The paper's three models, and one beyond it, differ in this and nothing else:
+# what generator and discriminator are told of the exemplar, and whether the
+# painted eyes' code is held to the exemplar's. The compressor makes the codes.
 PRESETS: dict[str, dict[str, Any]] = {
   'gan': {'exemplar': 'none'},
   'reference': {'exemplar': 'image'},
+  'code': {'exemplar': 'code', 'perceptual_weight': 0.01},
+  'guided': {
+    'exemplar': 'image',
+    'warp_reference': True,
+    'injection': 'modulation',
+  },
+  'compressor': {'exemplar': 'none'},
 }
 
+# What only `guided` may have: the others are the paper's.
+_BEYOND_THE_PAPER = ('warp_reference', 'injection')
+
 SIZES: dict[str, dict[str, Any]] = {
-  'tiny': {'generator_width': 8, 'discriminator_width': 8, 'dilations': 3},
-  'small': {'generator_width': 16, 'discriminator_width': 16, 'dilations': 3},
-  'paper': {'generator_width': 32, 'discriminator_width': 32, 'dilations': 4},
+  'tiny': {
+    'generator_width': 8,
+    'discriminator_width': 8,
+    'compressor_width': 32,
+    'dilations': 3,
+  },
+  'small': {
+    'generator_width': 16,
+    'discriminator_width': 16,
+    'compressor_width': 32,
+    'dilations': 3,
+  },
+  'paper': {
+    'generator_width': 32,
+    'discriminator_width': 32,
+    'compressor_width': 64,
+    'dilations': 4,
+  },
 }
 
 
@@ -51,9 +82,14 @@ class Config:
   data_dir: str = option('', 'folder of the built data sets')
   workdir: str = option('', 'folder of the run: made, or gone on with')
 
-  exemplar: Literal['none', 'image'] = option('image', 'what G and D are told')
+  exemplar: Exemplar = option('image', 'what G and D are told')
+  compressor: str = option('', "workdir of the code model's compressor")
+  warp_reference: bool = option(False, "the reference's eyes onto the hole's")
+  injection: Injection = option('none', "the reference's eyes into G's middle")
   generator_width: int = option(16, 'channels at full resolution')
   discriminator_width: int = option(16, 'channels of the first layers')
+  compressor_width: int = option(32, 'channels of its first layer')
+  code_size: int = option(128, "numbers of one eye's code")
   dilations: int = option(3, 'dilated layers: rates 2, 4, 8, ...')
   compute_dtype: Precision = option('float32', 'type of the arithmetic')
 
@@ -64,11 +100,17 @@ class Config:
 
   generator_learning_rate: float = option(5e-4, "Adam's step size for G")
   discriminator_learning_rate: float = option(2e-4, "Adam's step size for D")
-  adam_b1: float = option(0.5, "Adam's first decay rate")
+  adam_b1: float = option(0.9, "Adam's first decay rate")
   adam_b2: float = option(0.999, "Adam's second decay rate")
+  decay_steps: int = option(0, 'the rates fall to 0 over these; 0: constant')
+  warmup_steps: int = option(0, 'first steps, of reconstruction alone')
+  adversarial_loss: Adversarial = option('non_saturating', 'form of the game')
   adversarial_weight: float = option(0.02, "weight of D's opinion in G's loss")
   gradient_penalty: float = option(1.0, "weight of R1 in D's loss")
   reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
+  perceptual_weight: float = option(0.0, "weight of the codes' distance")
+  normalization: Normalization = option('none', 'of the features of G')
+  spectral_norm: bool = option(False, 'divided out of the kernels of D')
   ema_decay: float = option(0.999, 'of the average of the weights of G')
 
   log_every: int = option(50, 'steps between lines of metrics.jsonl')
@@ -81,18 +123,19 @@ class Config:
     for name, hint in get_type_hints(type(self)).items():
       value = _checked(name, getattr(self, name), hint)
       object.__setattr__(self, name, value)
-    if self.exemplar != PRESETS[self.preset]['exemplar']:
-      raise InputError(
-        f'--exemplar {self.exemplar} does not go with --preset {self.preset}'
-      )
+    self._check_preset()
     at_least_one = (
-      'generator_width', 'discriminator_width', 'dilations', 'batch_size',
-      'steps', 'log_every', 'checkpoint_every', 'checkpoints_to_keep',
-      'sample_every', 'reader_threads',
+      'generator_width', 'discriminator_width', 'compressor_width',
+      'code_size', 'dilations', 'batch_size', 'steps', 'log_every',
+      'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
+      'reader_threads',
     )  # fmt: skip
     for name in at_least_one:
       if getattr(self, name) < 1:
         raise InputError(f'--{flag(name)} must be at least 1')
+    for name in ('decay_steps', 'warmup_steps'):
+      if getattr(self, name) < 0:
+        raise InputError(f'--{flag(name)} must not be negative')
     if not 16 <= self.resolution <= 1024 or self.resolution % 16:
       raise InputError('--resolution must be a multiple of 16 up to 1024')
     if not 0 <= self.seed < 2**31:
@@ -103,16 +146,29 @@ class Config:
     for name in (
       'generator_learning_rate', 'discriminator_learning_rate',
       'adversarial_weight', 'gradient_penalty', 'reconstruction_weight',
+      'perceptual_weight',
     ):  # fmt: skip
       value = getattr(self, name)
       if not (math.isfinite(value) and value >= 0):
         raise InputError(f'--{flag(name)} must be finite and not negative')
 
+  def _check_preset(self):
+    wrong = f'does not go with --preset {self.preset}'
+    if self.exemplar != PRESETS[self.preset]['exemplar']:
+      raise InputError(f'--exemplar {self.exemplar} {wrong}')
+    for name in _BEYOND_THE_PAPER:
+      default = type(self).__dataclass_fields__[name].default
+      if self.preset != 'guided' and getattr(self, name) != default:
+        raise InputError(f'--{flag(name)} {wrong}')
+    for name in ('compressor', 'perceptual_weight'):
+      if self.preset != 'code' and getattr(self, name):
+        raise InputError(f'--{flag(name)} {wrong}')
+
 
 # A run may go on with other values of these: they do not change what a step
 # computes.
 FREE_TO_CHANGE = frozenset({
-  'data_dir', 'workdir', 'steps', 'log_every', 'checkpoint_every',
+  'data_dir', 'workdir', 'compressor', 'steps', 'log_every', 'checkpoint_every',
   'checkpoints_to_keep', 'sample_every', 'reader_threads',
 })  # fmt: skip
 

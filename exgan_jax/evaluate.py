@@ -3,83 +3,47 @@
 Follows the paper's protocol: every picture of the split is in-painted once,
 with the next picture of the same person as its reference, and the first one
 for the last. Results are rounded to 8 bits before they are scored, as a saved
-picture is, so that a score of the files gives the same numbers.
+picture is, so that a score of the files gives the same numbers. Every picture
+is painted a second time with a stranger's reference: what that costs is what
+the model owes to the exemplar.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
-import importlib.metadata
-import json
 import pathlib
-import platform
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from exgan_jax import baselines as baselines_lib
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline, metrics, sharding, sheet
-from exgan_jax.checkpoint import Checkpoints
+from exgan_jax import (
+  evaluation_data,
+  input_pipeline,
+  masks,
+  metrics,
+  sharding,
+  sheet,
+)
+from exgan_jax.checkpoint import Checkpoints, restore_encoder
 from exgan_jax.config import Config
+from exgan_jax.evaluation_data import EvaluationBatch
+from exgan_jax.results import Results, provenance_of
+from exgan_jax.scene import eye_codes, to_float
+from exgan_jax.scores import NO_INCEPTION, Metrics, Scores, score_batch
+from exgan_jax.state import Model, Params
 from exgan_jax.train_step import make_paint_step
+from tfds_celeb_id import InputError
 
-PROTOCOL = 'next-image'
 SHEET_ROWS = 8
-PACKAGES = ('exgan_jax', 'jax', 'flax', 'orbax-checkpoint', 'grain', 'numpy')
-NO_INCEPTION = 'needs the Inception weights, which this version does not read'
-NO_TRUTH = 'the split has no picture of the same scene with open eyes'
 
-Values = dict[str, jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Results:
-  """What an evaluation found; the fields of results.json.
-
-  Attributes:
-    model: preset of the model.
-    step: of its checkpoint.
-    dataset: name of the data set.
-    split: evaluated split.
-    resolution: side of the pictures in pixels.
-    num_images: number of in-painted pictures.
-    protocol: how references were chosen.
-    metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
-      `ms_ssim_variant`, `fid`, `inception_score`; None where not computed.
-    skipped: why a metric is None.
-    baselines: the same metrics of methods that learn nothing.
-    provenance: versions, hashes of configuration and weights, device.
-  """
-
-  model: str
-  step: int
-  dataset: str
-  split: str
-  resolution: int
-  num_images: int
-  protocol: str
-  metrics: dict[str, float | str | None]
-  skipped: dict[str, str]
-  baselines: dict[str, dict[str, float | str | None]]
-  provenance: dict[str, Any]
-
-  def save(self, path: str | pathlib.Path) -> None:
-    """Writes results.json, whole or not at all, making its folder.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + '\n')
-    temporary.replace(path)
+# What the sheet shows: a batch, and its pictures by the column's caption.
+FirstBatch = tuple[EvaluationBatch, dict[str, np.ndarray]]
 
 
 def evaluate(
@@ -89,6 +53,8 @@ def evaluate(
   split: str = 'test',
   step: int | None = None,
   baselines: bool = False,
+  references: int = 1,
+  compressor: str | pathlib.Path | None = None,
   batch_size: int = 32,
   sheet_path: str | pathlib.Path | None = None,
 ) -> Results:
@@ -100,6 +66,9 @@ def evaluate(
     split: which split's pictures are in-painted.
     step: of the checkpoint; the newest one by default.
     baselines: whether to score the baselines on the same pictures.
+    references: how many pictures of the person tell whose eyes to paint.
+    compressor: workdir of a compressor for `code_distance`; by default the
+      code model's own.
     batch_size: pictures in-painted at once, over all devices.
     sheet_path: where to write a PNG with some of the pictures, if anywhere.
 
@@ -114,29 +83,29 @@ def evaluate(
   workdir = pathlib.Path(workdir)
   config = config_lib.load(workdir / config_lib.FILENAME)
   mesh = sharding.make_mesh(batch_size)
+  if references < 1:
+    raise InputError('--references must be at least 1')
   records = input_pipeline.Records(str(data_dir), config.dataset, split)
   with Checkpoints(workdir) as checkpoints:
-    step, params = checkpoints.restore_generator(config, mesh, step)
-  provenance = _provenance(config, params, records)
-
-  methods = baselines_lib.BASELINES if baselines else {}
-  scores = {name: Scores() for name in ('model', *methods)}
-  paint = jax.jit(make_paint_step(config), out_shardings=sharding.batched(mesh))
-  score = jax.jit(functools.partial(score_batch, config.resolution))
-  first = None
-  for batch in _progress(records, config, split, batch_size):
-    painted = paint(params, sharding.to_device(batch.inputs, mesh))
-    # The baselines work on the host while the device paints.
-    mask = sheet.mask_of(batch.inputs)
-    results = {
-      name: method(batch.inputs, mask[..., 0])
-      for name, method in methods.items()
-    } | {'model': sheet.to_uint8(np.asarray(painted))}
-    for name, pictures in results.items():
-      compared = {'truth': batch.truth, 'painted': pictures, 'mask': mask}
-      scores[name].add(score(**sharding.to_device(compared, mesh)), batch)
-    first = first or (batch, mask, results)
-
+    step, model = checkpoints.restore_model(config, mesh, step)
+  coder, encoder = config, model.encoder or None
+  if config.preset == 'compressor':
+    encoder = model.generator['encoder']
+  elif compressor is not None:
+    coder, encoder = restore_encoder(compressor, config, mesh, 'resolution')
+  batches = _progress(records, config, split, batch_size, references)
+  if config.preset == 'compressor':
+    protocol = 'none'
+    found, first = _evaluate_compressor(config, model, mesh, batches)
+    skipped = dict.fromkeys(('fid', 'inception_score'), NO_INCEPTION)
+  else:
+    protocol = 'next-image' if references == 1 else f'next-{references}-images'
+    methods = baselines_lib.BASELINES if baselines else {}
+    scores, first = _evaluate_painter(
+      config, model, mesh, batches, methods, coder, encoder
+    )
+    skipped = scores['model'].skipped(has_encoder=encoder is not None)
+    found = {name: score.compute(config) for name, score in scores.items()}
   if sheet_path is not None:
     _write_sheet(*first, pathlib.Path(sheet_path))
   return Results(
@@ -145,161 +114,152 @@ def evaluate(
     dataset=config.dataset,
     split=split,
     resolution=config.resolution,
-    num_images=len(input_pipeline.evaluation_positions(records, split)),
-    protocol=PROTOCOL,
-    metrics=scores['model'].compute(config.resolution),
-    skipped=scores['model'].skipped(),
-    baselines={
-      name: scores[name].compute(config.resolution) for name in methods
-    },
-    provenance=provenance,
+    num_images=len(evaluation_data.evaluation_positions(records, split)),
+    protocol=protocol,
+    metrics=found.pop('model'),
+    skipped=skipped,
+    baselines=found,
+    provenance=provenance_of(config, model, records, encoder),
   )
 
 
-def score_batch(
-  resolution: int, truth: jax.Array, painted: jax.Array, mask: jax.Array
-) -> Values:
-  """Every metric of every picture of a batch.
-
-  Args:
-    resolution: side of the pictures in pixels.
-    truth: uint8 [b, h, w, 3].
-    painted: uint8 [b, h, w, 3].
-    mask: bool [b, h, w, 1], true in the hole.
-
-  Returns:
-    float32 [b] a metric, and the bool [b] `has_hole`.
-  """
-  original = truth.astype(jnp.float32) / 255.0
-  result = painted.astype(jnp.float32) / 255.0
-  hole = mask.astype(jnp.float32)
-  return {
-    'l1': metrics.l1_per_image(original, result),
-    'l1_hole': metrics.l1_hole_per_image(original, result, hole),
-    'ms_ssim': metrics.ms_ssim_distance_per_image(
-      original, result, metrics.ms_ssim_variant(resolution)
-    ),
-    'has_hole': metrics.has_hole(hole),
-  }
-
-
-class Scores:
-  """The metrics of one method over a split."""
-
-  def __init__(self):
-    self._means = dict.fromkeys(('l1', 'l1_hole', 'ms_ssim'), metrics.Mean())
-
-  def add(self, values: Values, batch: input_pipeline.EvaluationBatch) -> None:
-    """Adds the pictures of a batch that have a truth."""
-    values = jax.device_get(values)
-    for name, mean in self._means.items():
-      counted = batch.has_truth
-      if name == 'l1_hole':
-        counted = counted & values['has_hole']
-      batch_mean = metrics.Mean.from_values(values[name], counted)
-      self._means[name] = mean.merge(batch_mean)
-
-  def compute(self, resolution: int) -> dict[str, float | str | None]:
-    """The `metrics` object of results.json."""
-    return {
-      **{name: mean.compute() for name, mean in self._means.items()},
-      'ms_ssim_variant': metrics.ms_ssim_variant(resolution),
-      'fid': None,
-      'inception_score': None,
+def _evaluate_painter(
+  config: Config,
+  model: Model,
+  mesh: Mesh,
+  batches: Iterator[EvaluationBatch],
+  methods: Mapping[str, Callable],
+  coder: Config,
+  encoder: Params | None,
+) -> tuple[dict[str, Scores], FirstBatch]:
+  """Scores the model and the baselines; keeps the pictures of a batch."""
+  paint = jax.jit(make_paint_step(config), out_shardings=sharding.batched(mesh))
+  score = jax.jit(functools.partial(score_batch, coder))
+  scores = {name: Scores() for name in ('model', *methods)}
+  first = None
+  for batch in batches:
+    inputs = sharding.to_device(batch.inputs, mesh)
+    stranger = sharding.to_device(batch.stranger, mesh)
+    painted = paint(model, inputs)
+    swapped = paint(model, inputs | stranger)
+    # The baselines work on the host while the device paints.
+    mask = sheet.mask_of(batch.inputs)
+    others = {
+      name: method(batch.shown, mask[..., 0])
+      for name, method in methods.items()
+    }
+    painted, swapped = (
+      sheet.to_uint8(np.asarray(result)) for result in (painted, swapped)
+    )
+    known = {
+      'truth': batch.truth,
+      'mask': mask,
+      'eyes': batch.inputs['eyes'],
+      'irises': batch.irises,
     }
 
-  def skipped(self) -> dict[str, str]:
-    """Why metrics are None."""
-    reasons = {'fid': NO_INCEPTION, 'inception_score': NO_INCEPTION}
-    for name, mean in self._means.items():
-      if not mean.count:
-        reasons[name] = NO_TRUTH
-    return reasons
+    def score_of(pictures, known=known):
+      compared = known | {'painted': pictures}
+      return score(encoder, **sharding.to_device(compared, mesh))
+
+    scores['model'].add(score_of(painted), batch)
+    scores['model'].add_swapped(score_of(swapped), batch)
+    for name, pictures in others.items():
+      scores[name].add(score_of(pictures), batch)
+    if first is None:
+      first = batch, _columns(batch, mask, painted, swapped) | others
+  return scores, first
 
 
-def format_table(results: Results) -> str:
-  """The metrics of the model and the baselines, for people to read."""
-  lines = [
-    f'{results.dataset} {results.split}: {results.num_images} pictures at'
-    f' {results.resolution} px, step {results.step}',
-    f'{"":<16}{"l1":>10}{"l1_hole":>10}{"ms_ssim":>10}',
-  ]
-  rows = {results.model: results.metrics} | results.baselines
-  for name, values in rows.items():
-    cells = (values[metric] for metric in ('l1', 'l1_hole', 'ms_ssim'))
-    shown = ('-' if cell is None else f'{cell:.5f}' for cell in cells)
-    lines.append(f'{name:<16}' + ''.join(f'{cell:>10}' for cell in shown))
-  variant = results.metrics['ms_ssim_variant']
-  lines.append(
-    f'Smaller is better. Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}).'
-  )
-  return '\n'.join(lines)
+def _evaluate_compressor(
+  config: Config,
+  model: Model,
+  mesh: Mesh,
+  batches: Iterator[EvaluationBatch],
+) -> tuple[dict[str, Metrics], FirstBatch]:
+  """How well eyes come back from their codes, and codes tell people apart."""
+  draw = jax.jit(make_paint_step(config), out_shardings=sharding.batched(mesh))
+
+  @jax.jit
+  def compare(model, inputs, drawn):
+    image = to_float(inputs['image'])
+    side = masks.eye_side(config.resolution)
+    true, found = (
+      masks.eye_crops(picture, inputs['eyes'], side)
+      for picture in ((image + 1.0) / 2.0, drawn)
+    )
+    l1 = jnp.mean(jnp.abs(true - found), axis=(1, 2, 3, 4))
+    encoder = model.generator['encoder']
+    return l1, eye_codes(config, encoder, image, inputs['eyes'])
+
+  mean, codes, identities, first = metrics.Mean(), [], [], None
+  for batch in batches:
+    inputs = sharding.to_device(batch.inputs, mesh)
+    drawn = draw(model, inputs)
+    first = first or (
+      batch,
+      {
+        'original': batch.inputs['image'],
+        'drawn': sheet.to_uint8(np.asarray(drawn)),
+      },
+    )
+    l1, code = jax.device_get(compare(model, inputs, drawn))
+    valid = batch.inputs['valid']
+    mean = mean.merge(metrics.Mean.from_values(l1, valid))
+    codes.append(code[valid])
+    identities += batch.identities
+  auc = metrics.verification_auc(np.concatenate(codes), identities)
+  found = {
+    'l1_eyes': mean.compute(),
+    'verification_auc': auc,
+    'fid': None,
+    'inception_score': None,
+  }
+  return {'model': found}, first
 
 
 def _progress(
-  records: input_pipeline.Records, config: Config, split: str, batch_size: int
-):
-  positions = input_pipeline.evaluation_positions(records, split)
+  records: input_pipeline.Records,
+  config: Config,
+  split: str,
+  batch_size: int,
+  references: int,
+) -> Iterator[EvaluationBatch]:
+  positions = evaluation_data.evaluation_positions(records, split)
   with tqdm(total=len(positions), unit='img', desc=f'{split}') as bar:
-    for batch in input_pipeline.evaluation_batches(
-      records, split, config.resolution, batch_size
+    for batch in evaluation_data.evaluation_batches(
+      records, split, config.resolution, batch_size, references=references
     ):
       yield batch
       bar.update(len(batch.filenames))
 
 
-def _write_sheet(
-  batch: input_pipeline.EvaluationBatch,
+def _columns(
+  batch: EvaluationBatch,
   mask: np.ndarray,
-  results: dict[str, np.ndarray],
-  path: pathlib.Path,
-) -> None:
+  painted: np.ndarray,
+  swapped: np.ndarray,
+) -> dict[str, np.ndarray]:
+  first = batch.shown
   columns = {
-    'reference': batch.inputs['reference'],
-    'input': sheet.hole(batch.inputs['image'], mask),
-    'result': results['model'],
+    'reference': first['reference'],
+    'input': sheet.hole(first['image'], mask),
+    'result': painted,
   }
   if batch.has_truth.any():
     columns['original'] = batch.truth
-  columns |= {k: v for k, v in results.items() if k != 'model'}
+  columns['stranger'] = batch.stranger['reference']
+  columns['after stranger'] = swapped
+  return columns
+
+
+def _write_sheet(
+  batch: EvaluationBatch, columns: dict[str, np.ndarray], path: pathlib.Path
+) -> None:
   # Spread over the batch: neighbours are the same person.
   count = len(batch.filenames)
   rows = np.unique(np.linspace(0, count - 1, SHEET_ROWS).astype(int))
   shown = {name: images[rows] for name, images in columns.items()}
-  places = {name: batch.inputs[name][rows] for name in sheet.PLACES}
+  places = batch.shown | {'stranger_eyes': batch.stranger['reference_eyes']}
+  places = {name: places[name][rows] for name in sheet.PLACES}
   sheet.save(sheet.make_sheet(shown, places, side=160), path)
-
-
-def _provenance(
-  config: Config, params: Any, records: input_pipeline.Records
-) -> dict[str, Any]:
-  device = jax.devices()[0]
-  return {
-    'versions': {
-      'python': platform.python_version(),
-      **{name: _version(name) for name in PACKAGES},
-    },
-    'dataset_version': records.version,
-    'records_sha256': records.fingerprint(),
-    'config_sha256': config_lib.fingerprint(config),
-    'weights_sha256': weights_hash(params),
-    'device': f'{jax.device_count()} x {device.device_kind}',
-  }
-
-
-def _version(package: str) -> str | None:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return None
-
-
-def weights_hash(params: Any) -> str:
-  """SHA-256 over names, shapes and values of a tree of arrays."""
-  digest = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    array = np.asarray(leaf)
-    name = jax.tree_util.keystr(path)
-    digest.update(f'{name} {array.dtype} {array.shape}'.encode())
-    digest.update(array.tobytes())
-  return digest.hexdigest()

@@ -8,12 +8,9 @@ batch at a step is the same for any number of them.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import cv2
 import grain
@@ -88,7 +85,7 @@ def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
   Raises:
     InputError: it is not a square JPEG.
   """
-  stored, width = _jpeg_shape(jpeg)
+  stored, width = jpeg_shape(jpeg)
   if stored != width:
     raise InputError(f'a record holds a picture of {width} x {stored} pixels')
   flags = cv2.IMREAD_COLOR
@@ -128,15 +125,16 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
   return {
     'image': image,
     'reference': other,
-    'eyes': _scale_points(target.eyes, scale),
+    'eyes': scale_points(target.eyes, scale),
     'boxes': target.boxes * scale,
-    'reference_eyes': _scale_points(reference.eyes, other_scale),
+    'reference_eyes': scale_points(reference.eyes, other_scale),
     'reference_boxes': reference.boxes * other_scale,
     'valid': np.bool_(True),
   }
 
 
-def _scale_points(points: np.ndarray, scale: np.float32) -> np.ndarray:
+def scale_points(points: np.ndarray, scale: np.float32) -> np.ndarray:
+  """Scales pixel coordinates along with their picture."""
   # A pixel's index is the place of its centre: half a pixel from its edge.
   half = np.float32(0.5)
   return (points + half) * scale - half
@@ -193,104 +191,6 @@ def train_batches(
   return iter(dataset.to_iter_dataset(options))
 
 
-def evaluation_positions(records: Records, split: str) -> Sequence[int]:
-  """Positions of the pictures that a split's evaluation in-paints.
-
-  All of them; of the pairs of `closed` only the first, whose eyes are shut.
-  """
-  return range(0, len(records), 2 if split == 'closed' else 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationBatch:
-  """A batch and what the evaluation wants to know besides.
-
-  Attributes:
-    inputs: the batch, padded to the full size by copies that are not `valid`.
-    truth: uint8 [b, h, w, 3], what the result is compared with.
-    has_truth: bool [b], whether there is one; never for what is not valid.
-    filenames: of the valid pictures.
-  """
-
-  inputs: Example
-  truth: np.ndarray
-  has_truth: np.ndarray
-  filenames: list[str]
-
-
-def evaluation_batches(
-  records: Records,
-  split: str,
-  resolution: int,
-  batch_size: int,
-  positions: Sequence[int] | None = None,
-  threads: int = 2,
-) -> Iterator[EvaluationBatch]:
-  """Every picture of a split once, with the next one of the person.
-
-  The paper's protocol: the reference of the last picture of a person is the
-  first one. In `closed` a picture has a truth only where the record has one.
-
-  Args:
-    records: of the split.
-    split: its name.
-    resolution: side of the pictures in pixels.
-    batch_size: pictures a batch; the last one is padded to it.
-    positions: of the pictures; by default `evaluation_positions`.
-    threads: that read and decode.
-  """
-  if positions is None:
-    positions = evaluation_positions(records, split)
-  dataset = (
-    grain.MapDataset.source(positions)
-    .map(lambda position: _evaluation_example(
-      records, position, split, resolution))
-  )  # fmt: skip
-  options = grain.ReadOptions(
-    num_threads=threads, prefetch_buffer_size=2 * batch_size
-  )
-  examples: list[dict[str, Any]] = []
-  for example in dataset.to_iter_dataset(options):
-    examples.append(example)
-    if len(examples) == batch_size:
-      yield _collate(examples, batch_size)
-      examples = []
-  if examples:
-    yield _collate(examples, batch_size)
-
-
-def _evaluation_example(
-  records: Records, position: int, split: str, resolution: int
-) -> dict[str, Any]:
-  target = records[position]
-  reference = records[next_position(position, target)]
-  example = pair(target, reference, resolution)
-  truth = example['image']
-  if split == 'closed':
-    truth = decode(target.truth, resolution)[0] if target.truth else None
-  return {'inputs': example, 'truth': truth, 'filename': target.filename}
-
-
-def _collate(
-  examples: list[dict[str, Any]], batch_size: int
-) -> EvaluationBatch:
-  filenames = [example['filename'] for example in examples]
-  padded = examples + examples[-1:] * (batch_size - len(examples))
-  inputs = {
-    name: np.stack([example['inputs'][name] for example in padded])
-    for name in examples[0]['inputs']
-  }
-  inputs['valid'] = np.arange(batch_size) < len(examples)
-  known = np.asarray([example['truth'] is not None for example in padded])
-  truth = [
-    example['inputs']['image'] if example['truth'] is None else example['truth']
-    for example in padded
-  ]
-  return EvaluationBatch(
-    inputs, np.stack(truth), known & inputs['valid'], filenames
-  )
-
-
 def _find_shards(
   data_dir: str, dataset: str, split: str
 ) -> tuple[str, list[pathlib.Path]]:
@@ -320,7 +220,7 @@ def _find_shards(
   return versions[-1].name, paths
 
 
-def _jpeg_shape(jpeg: bytes) -> tuple[int, int]:
+def jpeg_shape(jpeg: bytes) -> tuple[int, int]:
   """Height and width of a JPEG from its frame header, without decoding it."""
   at = 2
   while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:

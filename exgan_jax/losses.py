@@ -6,20 +6,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from exgan_jax.config import Adversarial
+
 
 def discriminator_loss(
-  real: Float[Array, ' b'], fake: Float[Array, ' b']
+  real: Float[Array, ' b'], fake: Float[Array, ' b'], kind: Adversarial
 ) -> Float[Array, '']:
-  """Cross entropy of the logits: real pictures to one, painted ones to zero.
+  """What the discriminator lowers.
 
-  Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1.
+  Args:
+    real: logits of real pictures.
+    fake: logits of painted ones.
+    kind: `non_saturating`, the cross entropy of Goodfellow et al. 2014,
+      "Generative Adversarial Nets"; `hinge`, of Lim and Ye 2017, "Geometric
+      GAN"; or `least_squares`, of Mao et al. 2017, "Least Squares Generative
+      Adversarial Networks", with targets of 1 and 0.
   """
-  return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
+  match kind:
+    case 'non_saturating':
+      terms = jax.nn.softplus(-real), jax.nn.softplus(fake)
+    case 'hinge':
+      terms = jax.nn.relu(1.0 - real), jax.nn.relu(1.0 + fake)
+    case 'least_squares':
+      terms = 0.5 * (real - 1.0) ** 2, 0.5 * fake**2
+  return jnp.mean(terms[0]) + jnp.mean(terms[1])
 
 
-def generator_loss(fake: Float[Array, ' b']) -> Float[Array, '']:
-  """The non-saturating form of the generator's side of the same game."""
-  return jnp.mean(jax.nn.softplus(-fake))
+def generator_loss(
+  fake: Float[Array, ' b'], kind: Adversarial
+) -> Float[Array, '']:
+  """The generator's side of the same game, with gradients that never vanish."""
+  match kind:
+    case 'non_saturating':
+      return jnp.mean(jax.nn.softplus(-fake))
+    case 'hinge':
+      return -jnp.mean(fake)
+    case 'least_squares':
+      return 0.5 * jnp.mean((fake - 1.0) ** 2)
 
 
 def reconstruction_loss(
@@ -46,6 +69,13 @@ def reconstruction_loss(
   return jnp.sum(jnp.abs(image - painted) * mask) / jnp.maximum(hole, 1.0)
 
 
+def squared_error(
+  image: Float[Array, 'b ...'], drawn: Float[Array, 'b ...']
+) -> Float[Array, '']:
+  """Mean squared error over all pixels, of the eyes' auto-encoder."""
+  return jnp.mean((drawn - image) ** 2)
+
+
 def gradient_penalty(
   slopes: Float[Array, 'b h w c'],
 ) -> Float[Array, '']:
@@ -58,3 +88,11 @@ def gradient_penalty(
     slopes: gradient of each real picture's logit by the picture.
   """
   return 0.5 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
+
+
+def perceptual_loss(
+  painted: Float[Array, 'b n'], exemplar: Float[Array, 'b n']
+) -> Float[Array, '']:
+  """Mean over the batch of the Euclidean distance between codes."""
+  # A root has no slope at 0.
+  return jnp.mean(jnp.sqrt(jnp.sum((painted - exemplar) ** 2, axis=-1) + 1e-12))

@@ -15,6 +15,8 @@ from jaxtyping import Array, Float
 
 # Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels).
 LARGEST_BOX = 3 / 8
+# What holds an eye with its lids, and little else.
+EYE = 1 / 4
 
 
 def hole_masks(
@@ -68,12 +70,6 @@ def eye_crops(
     one at or after the eye's centre, as in `hole_masks`, so a box no larger
     than the crop lies whole in it. What is outside the picture is zero.
   """
-  resolution = image.shape[1]
-  padded = jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
-  centre = jnp.ceil(eyes).astype(jnp.int32)
-  # Padded by a whole side, a crop may start anywhere in [0, resolution + side]
-  # and one around an eye far outside the picture is all zero.
-  start = jnp.clip(centre - side // 2 + side, 0, resolution + side)
 
   def crop(picture, xy):
     size = (side, side, picture.shape[-1])
@@ -81,7 +77,40 @@ def eye_crops(
       picture, (xy[1], xy[0], jnp.zeros_like(xy[0])), size
     )
 
-  return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(padded, start)
+  start = _crop_starts(eyes, image.shape[1], side)
+  return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(_frame(image, side), start)
+
+
+def paste_crops(
+  image: Float[Array, 'b h w c'],
+  eyes: Float[Array, 'b 2 2'],
+  crops: Float[Array, 'b 2 side side c'],
+) -> Float[Array, 'b h w c']:
+  """Puts crops, the right eye's last, back to where `eye_crops` cut them."""
+  side = crops.shape[2]
+
+  def paste(picture, starts, squares):
+    for (x, y), square in zip(starts, squares, strict=True):
+      picture = jax.lax.dynamic_update_slice(
+        picture, square, (y, x, jnp.zeros_like(x))
+      )
+    return picture
+
+  start = _crop_starts(eyes, image.shape[1], side)
+  framed = jax.vmap(paste)(_frame(image, side), start, crops)
+  return framed[:, side:-side, side:-side]
+
+
+def _frame(image: jax.Array, side: int) -> jax.Array:
+  return jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
+
+
+def _crop_starts(eyes: jax.Array, resolution: int, side: int) -> jax.Array:
+  """Where in the framed picture each crop begins, int32 (x, y)."""
+  centre = jnp.ceil(eyes).astype(jnp.int32)
+  # Framed by a whole side, a crop may start anywhere in [0, resolution + side]
+  # and one around an eye far outside the picture is all zero.
+  return jnp.clip(centre - side // 2 + side, 0, resolution + side)
 
 
 def crop_side(resolution: int) -> int:
@@ -90,3 +119,8 @@ def crop_side(resolution: int) -> int:
   A multiple of eight, for the discriminator's strides.
   """
   return math.ceil(resolution * LARGEST_BOX / 8) * 8
+
+
+def eye_side(resolution: int) -> int:
+  """Side in pixels of crops that hold an eye: 32 at 128 pixels."""
+  return math.ceil(resolution * EYE / 8) * 8

@@ -14,8 +14,9 @@ CAPTION_HEIGHT = 18
 BACKGROUND = (250, 250, 250)
 INK = (40, 40, 40)
 HOLE_COLOUR = 128
-# Of a batch, what tells where the eyes are.
-PLACES = ('eyes', 'reference_eyes')
+# Of a batch, what tells where the eyes are; and in which columns.
+PLACES = ('eyes', 'reference_eyes', 'stranger_eyes')
+EYES_OF = {'reference': 'reference_eyes', 'stranger': 'stranger_eyes'}
 
 
 def hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -59,9 +60,9 @@ def make_sheet(
   """Draws a row for every picture and a captioned column for every kind.
 
   Args:
-    columns: caption to uint8 [n, h, w, 3]. The eyes of the column named
-      "reference" are the reference's.
-    places: `eyes` and `reference_eyes` of the batch, float32 [n, 2, 2].
+    columns: caption to uint8 [n, h, w, 3]. The eyes of a column are those
+      that `EYES_OF` names, else the picture's.
+    places: those of `PLACES` that the columns need, float32 [n, 2, 2].
     side: of a picture on the sheet in pixels.
   """
   rows = len(next(iter(columns.values())))
@@ -73,7 +74,7 @@ def make_sheet(
   for column, (caption, images) in enumerate(columns.items()):
     x = MARGIN + column * (side + MARGIN)
     draw.text((x + 2, 3), caption, INK, font=font)
-    eyes = places['reference_eyes' if caption == 'reference' else 'eyes']
+    eyes = places[EYES_OF.get(caption, 'eyes')]
     for row in range(rows):
       y = CAPTION_HEIGHT + row * row_height
       picture = Image.fromarray(images[row]).resize((side, side), Image.BICUBIC)

@@ -18,6 +18,11 @@ from jax.sharding import Mesh
 
 from exgan_jax import masks, sharding
 from exgan_jax.config import Config
+from exgan_jax.models.compressor import (
+  Compressor,
+  CompressorConfig,
+  EyeEncoder,
+)
 from exgan_jax.models.discriminator import Discriminator, DiscriminatorConfig
 from exgan_jax.models.generator import Generator, GeneratorConfig
 
@@ -25,6 +30,7 @@ from exgan_jax.models.generator import Generator, GeneratorConfig
 GENERATOR_KEY, DISCRIMINATOR_KEY = 0, 1
 
 Params = dict[str, Any]
+Statistics = list[jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -34,10 +40,14 @@ class TrainState:
 
   Attributes:
     step: number of steps done, int32 scalar.
-    generator: its parameters.
-    discriminator: its parameters.
+    generator: its parameters; those of the auto-encoder where that is what is
+      trained.
+    discriminator: its parameters; none for the auto-encoder.
     average: exponential moving average of the generator's parameters, the
       weights that evaluation and inference use.
+    generator_statistics: what its normalisation layers keep.
+    discriminator_statistics: likewise.
+    encoder: frozen parameters of the code model's eye encoder; else none.
     generator_optimizer: Adam's moments.
     discriminator_optimizer: Adam's moments.
   """
@@ -46,34 +56,82 @@ class TrainState:
   generator: Params
   discriminator: Params
   average: Params
+  generator_statistics: Statistics
+  discriminator_statistics: Statistics
+  encoder: Params
   generator_optimizer: optax.OptState
   discriminator_optimizer: optax.OptState
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """The part of the state that evaluation and inference read.
+
+  Attributes:
+    generator: averaged parameters.
+    statistics: what its normalisation layers keep.
+    encoder: frozen parameters of the code model's eye encoder; else none.
+  """
+
+  generator: Params
+  statistics: Statistics
+  encoder: Params
+
+
+def model_of(state: TrainState) -> Model:
+  """What evaluation and inference read of a state."""
+  return Model(state.average, state.generator_statistics, state.encoder)
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
-  """A network's structure, to be called with its parameters.
+  """A network's structure, to be called with its arrays.
 
   Attributes:
     graph: the module without its arrays.
     abstract: shapes and types of the parameters.
+    statistics: shapes and types of what normalisation layers keep, by name.
   """
 
   graph: nnx.GraphDef
   abstract: Params
+  statistics: Params
 
-  def __call__(self, params: Params, *inputs: jax.Array) -> jax.Array:
+  def __call__(
+    self, params: Params, statistics: Statistics, *inputs: Any
+  ) -> jax.Array:
     """Runs the network; the module's class says what it takes and gives."""
-    return nnx.merge(self.graph, params)(*inputs)
+    module = self._merge(params, statistics)
+    module.eval()
+    return module(*inputs)
+
+  def train(
+    self, params: Params, statistics: Statistics, *inputs: Any
+  ) -> tuple[jax.Array, Statistics]:
+    """Runs it as in training; returns the statistics afterwards besides."""
+    module = self._merge(params, statistics)
+    output = module(*inputs)
+    after = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+    return output, jax.tree.leaves(after)
+
+  def _merge(self, params: Params, statistics: Statistics) -> nnx.Module:
+    named = jax.tree.unflatten(jax.tree.structure(self.statistics), statistics)
+    return nnx.merge(self.graph, params, named)
 
 
 def make_generator(config: Config) -> Network:
-  """The generator's structure; nothing is computed."""
-  exemplar_channels = 4 if config.exemplar == 'image' else 0
+  """The generator's structure, or the auto-encoder's; nothing is computed."""
+  if config.preset == 'compressor':
+    return _structure(Compressor, _compressor_shape(config))
   shape = GeneratorConfig(
-    in_channels=4 + exemplar_channels,
+    in_channels=4 + _exemplar_channels(config),
     width=config.generator_width,
     dilations=tuple(2 ** (i + 1) for i in range(config.dilations)),
+    code_size=2 * config.code_size if config.exemplar == 'code' else 0,
+    injection=config.injection,
+    crop_side=masks.eye_side(config.resolution),
+    normalization=config.normalization,
     dtype=jnp.dtype(config.compute_dtype),
   )
   return _structure(Generator, shape)
@@ -81,15 +139,35 @@ def make_generator(config: Config) -> Network:
 
 def make_discriminator(config: Config) -> Network:
   """The discriminator's structure; nothing is computed."""
-  exemplar_channels = 4 if config.exemplar == 'image' else 0
   shape = DiscriminatorConfig(
-    in_channels=3 + exemplar_channels,
+    in_channels=3 + _exemplar_channels(config),
     width=config.discriminator_width,
     resolution=config.resolution,
     crop_side=masks.crop_side(config.resolution),
+    # The exemplar's code and that of the picture that is judged.
+    code_size=4 * config.code_size if config.exemplar == 'code' else 0,
+    spectral_norm=config.spectral_norm,
     dtype=jnp.dtype(config.compute_dtype),
   )
   return _structure(Discriminator, shape)
+
+
+def make_encoder(config: Config) -> Network:
+  """The structure of the compressor's encoder; nothing is computed."""
+  return _structure(EyeEncoder, _compressor_shape(config))
+
+
+def _compressor_shape(config: Config) -> CompressorConfig:
+  return CompressorConfig(
+    crop_side=masks.eye_side(config.resolution),
+    width=config.compressor_width,
+    code_size=config.code_size,
+    dtype=jnp.dtype(config.compute_dtype),
+  )
+
+
+def _exemplar_channels(config: Config) -> int:
+  return 4 if config.exemplar == 'image' else 0
 
 
 def make_optimizers(
@@ -98,6 +176,8 @@ def make_optimizers(
   """Adam for the generator and for the discriminator, in this order."""
 
   def adam(rate: float) -> optax.GradientTransformation:
+    if config.decay_steps:
+      rate = optax.cosine_decay_schedule(rate, config.decay_steps)
     transform = optax.adam(rate, b1=config.adam_b1, b2=config.adam_b2)
 
     def update(*args, **kwargs):
@@ -113,21 +193,31 @@ def make_optimizers(
   )
 
 
-def init_state(config: Config) -> TrainState:
-  """The state before the first step, a pure function of the configuration."""
+def init_state(config: Config, encoder: Params | None = None) -> TrainState:
+  """The state before the first step.
+
+  A pure function of the configuration, and for the code model of the trained
+  compressor's encoder.
+  """
   key = jax.random.key(config.seed)
-  generator = init_params(
-    make_generator(config), jax.random.fold_in(key, GENERATOR_KEY)
-  )
-  discriminator = init_params(
-    make_discriminator(config), jax.random.fold_in(key, DISCRIMINATOR_KEY)
-  )
+  painter = make_generator(config)
+  generator = init_params(painter, jax.random.fold_in(key, GENERATOR_KEY))
+  discriminator, judge_statistics = {}, []
+  if config.preset != 'compressor':
+    judge = make_discriminator(config)
+    discriminator = init_params(
+      judge, jax.random.fold_in(key, DISCRIMINATOR_KEY)
+    )
+    judge_statistics = init_statistics(judge)
   generator_optimizer, discriminator_optimizer = make_optimizers(config)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
     discriminator=discriminator,
     average=jax.tree.map(jnp.copy, generator),
+    generator_statistics=init_statistics(painter),
+    discriminator_statistics=judge_statistics,
+    encoder=encoder or {},
     generator_optimizer=generator_optimizer.init(generator),
     discriminator_optimizer=discriminator_optimizer.init(discriminator),
   )
@@ -136,28 +226,52 @@ def init_state(config: Config) -> TrainState:
 def init_params(network: Network, key: jax.Array) -> Params:
   """Fresh float32 parameters of a network.
 
-  Normal kernels of variance 2 / fan-in and zero biases: He et al. 2015,
-  "Delving Deep into Rectifiers". All kernels are cut from one draw: a draw a
-  kernel takes half a minute to compile on a CPU.
+  Normal kernels of variance 1 / fan-in, scales of one and zeros for the rest:
+  LeCun et al. 1998, "Efficient BackProp". Twice the variance, as for plain
+  stacks of rectifiers, is too much where layers are summed: it made learning
+  slower. All kernels are cut from one draw: a draw a kernel takes half a minute
+  to compile on a CPU.
   """
-  leaves, tree = jax.tree.flatten(network.abstract)
-  kernels = [leaf for leaf in leaves if len(leaf.shape) > 1]
+  leaves, tree = jax.tree.flatten_with_path(network.abstract)
+  kernels = [leaf for path, leaf in leaves if _name(path) == 'kernel']
   draw = jax.random.normal(key, (sum(leaf.size for leaf in kernels),))
   params, start = [], 0
-  for leaf in leaves:
-    if len(leaf.shape) > 1:
+  for path, leaf in leaves:
+    if _name(path) == 'kernel':
       fan_in = leaf.size // leaf.shape[-1]
-      values = draw[start : start + leaf.size] * (2.0 / fan_in) ** 0.5
+      values = draw[start : start + leaf.size] * fan_in**-0.5
       params.append(values.reshape(leaf.shape))
       start += leaf.size
     else:
-      params.append(jnp.zeros(leaf.shape))
+      fill = jnp.ones if _name(path) == 'scale' else jnp.zeros
+      params.append(fill(leaf.shape))
   return jax.tree.unflatten(tree, params)
+
+
+def init_statistics(network: Network) -> Statistics:
+  """What normalisation layers keep at the start: means of 0, the rest 1."""
+  leaves, _ = jax.tree.flatten_with_path(network.statistics)
+  return [
+    (jnp.zeros if _name(path) == 'mean' else jnp.ones)(leaf.shape)
+    for path, leaf in leaves
+  ]
+
+
+def _name(path: tuple) -> str:
+  return path[-1].key
 
 
 def abstract_state(config: Config, mesh: Mesh) -> TrainState:
   """Shapes, types and shardings of the state; nothing is computed."""
-  return abstract(jax.eval_shape(lambda: init_state(config)), mesh)
+  encoder = make_encoder(config).abstract if config.exemplar == 'code' else {}
+  return abstract(
+    jax.eval_shape(lambda e: init_state(config, e), encoder), mesh
+  )
+
+
+def abstract_model(config: Config, mesh: Mesh) -> Model:
+  """Shapes, types and shardings of the model; nothing is computed."""
+  return model_of(abstract_state(config, mesh))
 
 
 def abstract(tree: Any, mesh: Mesh) -> Any:
@@ -168,17 +282,22 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
   )
 
 
-def create_state(config: Config, mesh: Mesh) -> TrainState:
+def create_state(
+  config: Config, mesh: Mesh, encoder: Params | None = None
+) -> TrainState:
   """Computes the first state where it will live, on every device at once.
 
   Returns:
     The same values for any mesh: randomness does not depend on the devices.
   """
   shardings = jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
-  return jax.jit(lambda: init_state(config), out_shardings=shardings)()
+  init = jax.jit(
+    lambda frozen: init_state(config, frozen), out_shardings=shardings
+  )
+  return init(encoder or {})
 
 
 def _structure(module: type[nnx.Module], shape: Any) -> Network:
   instance = nnx.eval_shape(lambda: module(shape, rngs=nnx.Rngs(0)))
-  graph, state = nnx.split(instance)
-  return Network(graph, nnx.to_pure_dict(state))
+  graph, params, statistics = nnx.split(instance, nnx.Param, nnx.BatchStat)
+  return Network(graph, nnx.to_pure_dict(params), nnx.to_pure_dict(statistics))

@@ -9,7 +9,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
@@ -19,12 +19,18 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline, sharding, sheet
-from exgan_jax.checkpoint import Checkpoints
+from exgan_jax import evaluation_data, input_pipeline, sharding, sheet
+from exgan_jax.checkpoint import FOLDER, Checkpoints, restore_encoder
 from exgan_jax.config import Config
 from exgan_jax.metric_writer import MetricWriter
-from exgan_jax.state import TrainState, create_state
-from exgan_jax.train_step import make_paint_step, make_train_step
+from exgan_jax.state import Model, Params, TrainState, create_state, model_of
+from exgan_jax.train_step import (
+  Step,
+  make_compressor_step,
+  make_paint_step,
+  make_train_step,
+  make_warmup_step,
+)
 from tfds_celeb_id import InputError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +46,8 @@ def train(config: Config) -> TrainState:
 
   Raises:
     InputError: the data set is not there, the workdir belongs to another
-      configuration or cannot be written, or a loss is not finite.
+      configuration or cannot be written, the code model has no compressor, or
+      a loss is not finite.
   """
   mesh = sharding.make_mesh(config.batch_size)
   batches = input_pipeline.train_batches(
@@ -49,7 +56,8 @@ def train(config: Config) -> TrainState:
   records = input_pipeline.Records(
     config.data_dir, config.dataset, 'train'
   ).fingerprint()
-  train_step = jax.jit(make_train_step(config), donate_argnums=0)
+  encoder = _frozen_encoder(config, mesh)
+  step_of = _steps(config)
 
   with (
     _owned_workdir(config) as workdir,
@@ -60,7 +68,7 @@ def train(config: Config) -> TrainState:
       state, position = restored
       _go_on(batches, position, records)
     else:
-      state = create_state(config, mesh)
+      state = create_state(config, mesh, encoder)
     start = int(state.step)
     samples = SampleSheets(config, mesh, workdir)
     with (
@@ -72,13 +80,13 @@ def train(config: Config) -> TrainState:
       for step in range(start + 1, config.steps + 1):
         with jax.transfer_guard('disallow'):
           batch = sharding.to_device(next(batches), mesh)
-          state, metrics = train_step(state, batch)
+          state, metrics = step_of(step)(state, batch)
         # The step before is written while the device works on this one.
         _run(later)
         last = step == config.steps
         later = [functools.partial(log.write, step, metrics, last)]
         if step % config.sample_every == 0 or last:
-          painted = samples.paint(state.average)
+          painted = samples.paint(model_of(state))
           later.append(functools.partial(samples.write, step, painted))
         if step % config.checkpoint_every == 0 or last:
           # Only a state whose losses were finite is worth keeping. It is saved
@@ -89,6 +97,34 @@ def train(config: Config) -> TrainState:
           checkpoints.save(state, position, step)
       _run(later)
   return state
+
+
+def _steps(config: Config) -> Callable[[int], Step]:
+  """Returns what tells the jitted function of each step, counted from 1."""
+
+  def jit(step: Step) -> Step:
+    return jax.jit(step, donate_argnums=0)
+
+  if config.preset == 'compressor':
+    compressor_step = jit(make_compressor_step(config))
+    return lambda step: compressor_step
+  warmup_step = jit(make_warmup_step(config))
+  train_step = jit(make_train_step(config))
+  return lambda step: warmup_step if step <= config.warmup_steps else train_step
+
+
+def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:
+  """The encoder that a code model starts with; a checkpoint holds its own."""
+  if config.exemplar != 'code':
+    return None
+  if config.compressor:
+    fields = ('resolution', 'compressor_width', 'code_size')
+    return restore_encoder(config.compressor, config, mesh, *fields)[1]
+  if not pathlib.Path(config.workdir, FOLDER).is_dir():
+    raise InputError(
+      '--compressor is missing: the workdir of a run of --preset compressor'
+    )
+  return None
 
 
 class Log:
@@ -125,7 +161,8 @@ class Log:
       values['images_per_second'] = steps * self._config.batch_size / seconds
       self._clock, self._clock_step = now, step
     self._writer.write(step, values)
-    self._bar.set_postfix_str(f'l1_hole {values["l1_hole"]:.4f}', refresh=False)
+    name = 'l1_hole' if 'l1_hole' in values else 'mse_eyes'
+    self._bar.set_postfix_str(f'{name} {values[name]:.4f}', refresh=False)
 
 
 class SampleSheets:
@@ -142,8 +179,8 @@ class SampleSheets:
     # Spread over the split: neighbours are the same person.
     positions = np.linspace(0, len(records) - 1, size).astype(int).tolist()
     self._batch = next(
-      input_pipeline.evaluation_batches(
-        records, split, config.resolution, size, positions
+      evaluation_data.evaluation_batches(
+        records, split, config.resolution, size, positions=positions
       )
     ).inputs
     self._inputs = sharding.to_device(self._batch, mesh)
@@ -151,20 +188,25 @@ class SampleSheets:
       make_paint_step(config), out_shardings=sharding.replicated(mesh)
     )
     self._mask = sheet.mask_of(self._batch)
+    self._is_painter = config.preset != 'compressor'
     self._folder = workdir / 'samples'
 
-  def paint(self, params: Any) -> jax.Array:
+  def paint(self, model: Model) -> jax.Array:
     """Starts to paint."""
-    return self._paint(params, self._inputs)
+    return self._paint(model, self._inputs)
 
   def write(self, step: int, painted: jax.Array) -> None:
     """Writes what `paint` began to samples/step_*.png."""
     columns = {
-      'reference': self._batch['reference'],
-      'input': sheet.hole(self._batch['image'], self._mask),
       f'step {step}': sheet.to_uint8(np.asarray(painted)),
       'original': self._batch['image'],
     }
+    if self._is_painter:
+      seen = {
+        'reference': self._batch['reference'],
+        'input': sheet.hole(self._batch['image'], self._mask),
+      }
+      columns = seen | columns
     sheet.save(
       sheet.make_sheet(columns, self._batch),
       self._folder / f'step_{step:08d}.png',

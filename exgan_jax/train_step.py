@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,122 +15,81 @@ import optax
 
 from exgan_jax import losses, masks
 from exgan_jax.config import Config
+from exgan_jax.scene import (
+  REFERENCE,
+  Batch,
+  discriminator_input,
+  eye_codes,
+  generator_input,
+  make_scene,
+  to_float,
+)
 from exgan_jax.state import (
+  Model,
+  Params,
+  Statistics,
   TrainState,
   make_discriminator,
   make_generator,
   make_optimizers,
 )
 
-Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Scene:
-  """A batch as the networks see it, made on the device.
-
-  Attributes:
-    image: float32 [b, h, w, 3] in [-1, 1], the ground truth.
-    mask: float32 [b, h, w, 1], 1 in the hole.
-    eyes: float32 [b, 2, 2], centres as (x, y) in pixels.
-    exemplar: float32 [b, h, w, 4], the reference and the mask of its eyes;
-      or [b, h, w, 0] for a model that is told nothing.
-  """
-
-  image: jax.Array
-  mask: jax.Array
-  eyes: jax.Array
-  exemplar: jax.Array
-
-
-def to_float(image: jax.Array) -> jax.Array:
-  """uint8 of any shape to float32 in [-1, 1]."""
-  return image.astype(jnp.float32) / 127.5 - 1.0
-
-
-def make_scene(config: Config, batch: Batch) -> Scene:
-  """Normalises a batch, as the input pipeline makes it, and marks its holes."""
-  resolution = config.resolution
-  exemplar = jnp.zeros((*batch['image'].shape[:3], 0), jnp.float32)
-  if config.exemplar == 'image':
-    reference_mask = masks.hole_masks(
-      batch['reference_eyes'], batch['reference_boxes'], resolution
-    )
-    exemplar = jnp.concatenate(
-      [to_float(batch['reference']), reference_mask], axis=-1
-    )
-  return Scene(
-    image=to_float(batch['image']),
-    mask=masks.hole_masks(batch['eyes'], batch['boxes'], resolution),
-    eyes=batch['eyes'],
-    exemplar=exemplar,
-  )
-
-
-def generator_input(scene: Scene) -> jax.Array:
-  """Holed image, hole mask, exemplar: float32 [b, h, w, 4 or 8]."""
-  holed = scene.image * (1.0 - scene.mask)
-  return jnp.concatenate([holed, scene.mask, scene.exemplar], axis=-1)
-
-
-def discriminator_input(
-  config: Config, scene: Scene, image: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """What the two branches of the discriminator see of an image.
-
-  Args:
-    config: of the run.
-    scene: whose eyes and exemplar.
-    image: float32 [b, h, w, 3] in [-1, 1], real or painted.
-
-  Returns:
-    float32 [b, h, w, 3 or 7], the image and the exemplar; and float32
-    [b, 2, s, s, 3], its eye crops.
-  """
-  picture = jnp.concatenate([image, scene.exemplar], axis=-1)
-  side = masks.crop_side(config.resolution)
-  return picture, masks.eye_crops(image, scene.eyes, side)
-
-
-def make_train_step(
-  config: Config,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  """Returns the step as a pure function, for `jax.jit`.
-
-  It takes the state and a batch of [b, ...] arrays and returns the next state
-  and scalar metrics: the losses, `l1_hole` (images in [0, 1]), the norms of
-  both gradients and the mean logits.
-  """
+def make_train_step(config: Config) -> Step:
+  """Returns the function from a state and a batch to the next and metrics."""
   generator, discriminator = make_generator(config), make_discriminator(config)
-  generator_optimizer, discriminator_optimizer = make_optimizers(config)
+  _, discriminator_optimizer = make_optimizers(config)
 
   def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-    scene = make_scene(config, batch)
+    scene = make_scene(config, batch, state.encoder)
 
     def paint(params):
-      painted = generator(params, generator_input(scene))
-      return masks.composite(scene.image, painted, scene.mask)
+      painted, statistics = generator.train(
+        params, state.generator_statistics, *generator_input(scene)
+      )
+      return masks.composite(scene.image, painted, scene.mask), statistics
 
     def judge(params, image):
-      return discriminator(params, *discriminator_input(config, scene, image))
+      seen = discriminator_input(config, scene, state.encoder, image)
+      return discriminator.train(params, state.discriminator_statistics, *seen)
 
     def judge_real(params):
-      logits, pull = jax.vjp(lambda image: judge(params, image), scene.image)
+      logits, pull, statistics = jax.vjp(
+        lambda image: judge(params, image), scene.image, has_aux=True
+      )
       if not config.gradient_penalty:
-        return logits, jnp.zeros(())
-      return logits, losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
+        return (logits, jnp.zeros(())), statistics
+      penalty = losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
+      return (logits, penalty), statistics
+
+    def appearance_loss(fake):
+      l1 = losses.reconstruction_loss(scene.image, fake, scene.mask)
+      if not config.perceptual_weight:
+        return config.reconstruction_weight * l1, {'l1_hole': l1 / 2.0}
+      codes = eye_codes(config, state.encoder, fake, scene.eyes)
+      perceptual = losses.perceptual_loss(codes, scene.told)
+      loss = config.reconstruction_weight * l1
+      loss += config.perceptual_weight * perceptual
+      return loss, {'l1_hole': l1 / 2.0, 'perceptual_loss': perceptual}
 
     # The painted pictures pass forward once through each network; the two
     # losses differ only in what is pulled back through them, and how far.
-    fake, pull_generator = jax.vjp(paint, state.generator)
-    fake_logits, pull_fake = jax.vjp(judge, state.discriminator, fake)
-    (real_logits, penalty), pull_real = jax.vjp(judge_real, state.discriminator)
+    fake, pull_generator, statistics = jax.vjp(
+      paint, state.generator, has_aux=True
+    )
+    fake_logits, pull_fake, _ = jax.vjp(
+      judge, state.discriminator, fake, has_aux=True
+    )
+    (real_logits, penalty), pull_real, judge_statistics = jax.vjp(
+      judge_real, state.discriminator, has_aux=True
+    )
 
     d_loss, (real_slope, fake_slope) = jax.value_and_grad(
       losses.discriminator_loss, argnums=(0, 1)
-    )(real_logits, fake_logits)
+    )(real_logits, fake_logits, config.adversarial_loss)
     penalty_slope = jnp.full_like(penalty, config.gradient_penalty)
     d_grads = jax.tree.map(
       jnp.add,
@@ -139,36 +97,29 @@ def make_train_step(
       pull_fake(fake_slope)[0],
     )
 
-    adversarial, slope = jax.value_and_grad(losses.generator_loss)(fake_logits)
-    reconstruction, fake_grad = jax.value_and_grad(
-      losses.reconstruction_loss, argnums=1
-    )(scene.image, fake, scene.mask)
-    g_grads = pull_generator(
-      config.reconstruction_weight * fake_grad
-      + config.adversarial_weight * pull_fake(slope)[1]
-    )[0]
-
-    g_updates, g_optimizer = generator_optimizer.update(
-      g_grads, state.generator_optimizer, state.generator
+    adversarial, slope = jax.value_and_grad(losses.generator_loss)(
+      fake_logits, config.adversarial_loss
     )
+    (_, appearance), fake_grad = jax.value_and_grad(
+      appearance_loss, has_aux=True
+    )(fake)
+    (g_grads,) = pull_generator(
+      fake_grad + config.adversarial_weight * pull_fake(slope)[1]
+    )
+
     d_updates, d_optimizer = discriminator_optimizer.update(
       d_grads, state.discriminator_optimizer, state.discriminator
     )
-    generator_params = optax.apply_updates(state.generator, g_updates)
-    new_state = TrainState(
-      step=state.step + 1,
-      generator=generator_params,
+    new_state = dataclasses.replace(
+      _update_generator(config, state, g_grads, statistics),
       discriminator=optax.apply_updates(state.discriminator, d_updates),
-      average=_average(config, state, generator_params),
-      generator_optimizer=g_optimizer,
+      discriminator_statistics=judge_statistics,
       discriminator_optimizer=d_optimizer,
     )
-    return new_state, {
+    return new_state, appearance | {
       'discriminator_loss': d_loss,
       'gradient_penalty': penalty,
       'adversarial_loss': adversarial,
-      # In [0, 1] images, as everything that is reported.
-      'l1_hole': reconstruction / 2.0,
       'generator_gradient_norm': optax.tree.norm(g_grads),
       'discriminator_gradient_norm': optax.tree.norm(d_grads),
       'real_logit': jnp.mean(real_logits),
@@ -178,23 +129,125 @@ def make_train_step(
   return train_step
 
 
-def make_paint_step(config: Config) -> Callable[[Any, Batch], jax.Array]:
-  """Returns the function from parameters and a batch to painted pictures.
-
-  The result is float32 [b, h, w, 3] in [0, 1], equal to the input outside the
-  hole. What the hole hid does not reach the generator.
-  """
+def make_warmup_step(config: Config) -> Step:
+  """Returns a step of the generator alone, by reconstruction."""
   generator = make_generator(config)
 
-  def paint_step(params: Any, batch: Batch) -> jax.Array:
-    scene = make_scene(config, batch)
-    painted = generator(params, generator_input(scene))
+  def warmup_step(
+    state: TrainState, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    scene = make_scene(config, batch, state.encoder)
+
+    def loss(params):
+      painted, statistics = generator.train(
+        params, state.generator_statistics, *generator_input(scene)
+      )
+      fake = masks.composite(scene.image, painted, scene.mask)
+      l1 = losses.reconstruction_loss(scene.image, fake, scene.mask)
+      return l1, statistics
+
+    # In [0, 1] images, as everything that is reported.
+    return _reconstruction_step(config, state, loss, 'l1_hole', 0.5)
+
+  return warmup_step
+
+
+def make_compressor_step(config: Config) -> Step:
+  """Returns a step of the eyes' auto-encoder."""
+  compressor = make_generator(config)
+
+  def compressor_step(
+    state: TrainState, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    crops = masks.eye_crops(
+      to_float(batch['image']),
+      batch['eyes'],
+      masks.eye_side(config.resolution),
+    )
+
+    def loss(params):
+      drawn, statistics = compressor.train(
+        params, state.generator_statistics, crops
+      )
+      # Squares, as an iris is a small part of the crop, but far off when wrong.
+      return losses.squared_error(crops, drawn), statistics
+
+    return _reconstruction_step(config, state, loss, 'mse_eyes', 0.25)
+
+  return compressor_step
+
+
+def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
+  """Returns the function from a model and a batch to painted pictures.
+
+  The result is float32 [b, h, w, 3] in [0, 1], equal to the input outside the
+  hole. What the hole hid does not reach the generator. Where the batch has
+  several references, its code is the mean of theirs, and a model that is shown
+  them paints once after each: the result is the mean. The compressor's
+  pictures have its drawings in the place of the eyes' crops.
+  """
+  generator = make_generator(config)
+  side = masks.eye_side(config.resolution)
+
+  def paint_step(model: Model, batch: Batch) -> jax.Array:
+    several = {name: batch[name] for name in REFERENCE}
+    if several['reference'].ndim == 5 and config.exemplar != 'code':
+      passes = jax.vmap(
+        lambda reference: paint_step(model, batch | reference), in_axes=1
+      )
+      return jnp.mean(passes(several), axis=0)
+    scene = make_scene(config, batch, model.encoder)
+    painted = generator(
+      model.generator, model.statistics, *generator_input(scene)
+    )
     return (masks.composite(scene.image, painted, scene.mask) + 1.0) / 2.0
 
-  return paint_step
+  def draw_step(model: Model, batch: Batch) -> jax.Array:
+    image = to_float(batch['image'])
+    crops = masks.eye_crops(image, batch['eyes'], side)
+    drawn = generator(model.generator, model.statistics, crops)
+    return (masks.paste_crops(image, batch['eyes'], drawn) + 1.0) / 2.0
+
+  return draw_step if config.preset == 'compressor' else paint_step
 
 
-def _average(config: Config, state: TrainState, params: Any) -> Any:
+def _reconstruction_step(
+  config: Config,
+  state: TrainState,
+  loss: Callable[[Params], tuple[jax.Array, Statistics]],
+  name: str,
+  scale: float,
+) -> tuple[TrainState, Metrics]:
+  (value, statistics), grads = jax.value_and_grad(loss, has_aux=True)(
+    state.generator
+  )
+  new_state = _update_generator(config, state, grads, statistics)
+  return new_state, {
+    name: value * scale,
+    'generator_gradient_norm': optax.tree.norm(grads),
+  }
+
+
+def _update_generator(
+  config: Config, state: TrainState, grads: Params, statistics: Statistics
+) -> TrainState:
+  """The next state, but for the discriminator."""
+  optimizer, _ = make_optimizers(config)
+  updates, moments = optimizer.update(
+    grads, state.generator_optimizer, state.generator
+  )
+  params = optax.apply_updates(state.generator, updates)
+  return dataclasses.replace(
+    state,
+    step=state.step + 1,
+    generator=params,
+    average=_average(config, state, params),
+    generator_statistics=statistics,
+    generator_optimizer=moments,
+  )
+
+
+def _average(config: Config, state: TrainState, params: Params) -> Params:
   # A constant decay would keep the first, random weights for its whole time
   # scale; this one forgets them as fast as new ones come.
   step = state.step.astype(jnp.float32)

@@ -30,6 +30,9 @@ def test_train_then_evaluate(synth_data, tmp_path, capsys):
   assert f'{metrics["l1_hole"]:.5f}' in printed
   assert str(output.with_suffix('.png')) in printed
   assert output.with_suffix('.png').exists()
+  folder = tmp_path / 'report'
+  assert cli.main(['report', str(output), '--output', str(folder)]) == 0
+  assert '`reference`' in (folder / 'report.md').read_text()
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,8 @@ def test_train_then_evaluate(synth_data, tmp_path, capsys):
     ['--data-dir', '/nonexistent'],
     ['--dataset', 'photo_id'],
     ['--batch-size', '3'],
+    ['--preset', 'code'],
+    ['--warp-reference'],
   ],
 )
 def test_bad_input_is_one_line_and_code_2(synth_data, tmp_path, capsys, more):

@@ -9,11 +9,24 @@ from exgan_jax import config as config_lib
 from tfds_celeb_id import InputError
 
 
-def test_presets_differ_in_the_exemplar_alone():
-  gan, reference = config_lib.make('gan'), config_lib.make('reference')
-  assert (
-    dataclasses.replace(gan, preset='reference', exemplar='image') == reference
-  )
+@pytest.mark.parametrize(
+  'preset, difference',
+  [
+    ('reference', {'exemplar': 'image'}),
+    ('code', {'exemplar': 'code', 'perceptual_weight': 0.01}),
+    (
+      'guided',
+      {
+        'exemplar': 'image',
+        'warp_reference': True,
+        'injection': 'modulation',
+      },
+    ),
+  ],
+)
+def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):
+  gan, other = config_lib.make('gan'), config_lib.make(preset)
+  assert dataclasses.replace(gan, preset=preset, **difference) == other
 
 
 def test_a_field_given_wins_over_the_size():
@@ -34,6 +47,14 @@ def test_a_field_given_wins_over_the_size():
     ({'generator_learning_rate': 'fast'}, 'type float'),
     ({'generator_learning_rate': 10**400}, 'too large'),
     ({'preset': 'gan', 'exemplar': 'image'}, '--exemplar'),
+    ({'preset': 'reference', 'warp_reference': True}, '--warp-reference'),
+    ({'preset': 'code', 'injection': 'attention'}, '--injection'),
+    ({'preset': 'gan', 'perceptual_weight': 0.1}, '--perceptual-weight'),
+    ({'preset': 'reference', 'compressor': 'w'}, '--compressor'),
+    ({'warmup_steps': -1}, '--warmup-steps'),
+    ({'spectral_norm': 1}, '--spectral-norm'),
+    ({'adversarial_loss': 'wasserstein'}, 'hinge'),
+    ({'normalization': 'layer'}, 'instance'),
     ({'adam_b1': 1.0}, '--adam-b1'),
     ({'dataset': 'imagenet'}, 'celeb_id'),
     ({'no_such_field': 1}, 'no_such_field'),

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from exgan_jax import baselines as baselines_lib
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline, sheet
+from exgan_jax import evaluation_data, input_pipeline, sharding, sheet
+from exgan_jax.checkpoint import restore_encoder
 from exgan_jax.evaluate import evaluate
 from exgan_jax.train import train
 from tfds_celeb_id import InputError
@@ -51,6 +54,13 @@ def test_results_have_the_fields_of_the_contract(run, results, tmp_path):
   assert set(saved['baselines']) == {'mean_fill', 'telea', 'reference_paste'}
   for metrics in (saved['metrics'], *saved['baselines'].values()):
     assert all(0 < metrics[name] < 1 for name in ('l1', 'l1_hole', 'ms_ssim'))
+    assert 0 < metrics['iris_delta_e'] < 100
+  metrics = saved['metrics']
+  assert metrics['l1_hole_swapped_ratio'] == pytest.approx(
+    metrics['l1_hole_swapped'] / metrics['l1_hole']
+  )
+  assert metrics['code_distance'] is None
+  assert '--compressor' in saved['skipped']['code_distance_swapped']
   assert {'versions', 'config_sha256', 'weights_sha256', 'device'} <= set(
     saved['provenance']
   )
@@ -59,7 +69,7 @@ def test_results_have_the_fields_of_the_contract(run, results, tmp_path):
 def test_a_baseline_scores_what_numpy_says(run, results):
   records = input_pipeline.Records(run.data_dir, 'synth_id', 'test')
   whole, hole = [], []
-  for batch in input_pipeline.evaluation_batches(records, 'test', 64, 1):
+  for batch in evaluation_data.evaluation_batches(records, 'test', 64, 1):
     mask = sheet.mask_of(batch.inputs)
     filled = baselines_lib.BASELINES['mean_fill'](batch.inputs, mask[..., 0])
     error = np.abs(filled.astype(float) - batch.truth) / 255
@@ -83,7 +93,7 @@ def test_the_batch_size_changes_nothing(run, results):
 
 def test_the_sheet_shows_a_column_a_method(results):
   with Image.open(results[1]) as picture:
-    assert picture.size[0] > 7 * 160
+    assert picture.size[0] > 9 * 160
   assert [path.name for path in results[1].parent.iterdir()] == ['sheet.png']
 
 
@@ -113,6 +123,14 @@ def test_bad_input_is_one_clear_line(run, tmp_path):
     ({'workdir': workdir, 'data_dir': data_dir, 'batch_size': 3}, 'multiple'),
     ({'workdir': workdir, 'data_dir': data_dir, 'batch_size': 0}, 'multiple'),
     ({'workdir': workdir, 'data_dir': data_dir, 'split': 'x'}, 'no split x'),
+    (
+      {'workdir': workdir, 'data_dir': data_dir, 'references': 0},
+      '--references',
+    ),
+    (
+      {'workdir': workdir, 'data_dir': data_dir, 'compressor': workdir},
+      'holds a reference model',
+    ),
   ):
     with pytest.raises(InputError, match=message) as caught:
       evaluate(**arguments)
@@ -129,5 +147,120 @@ def test_a_checkpoint_of_another_shape_is_refused(run, tmp_path):
     pathlib.Path(run.workdir, 'checkpoints').resolve()
   )
   config_lib.save(other, wrong / 'config.json')
-  with pytest.raises(InputError, match='generator/bottleneck/0/conv/bias is'):
+  with pytest.raises(
+    InputError, match='model/generator/bottleneck/0/conv/bias is'
+  ):
     evaluate(wrong, run.data_dir, batch_size=4)
+
+
+@pytest.fixture(scope='module')
+def codes(run, tmp_path_factory):
+  """A compressor and a code model that uses it."""
+  folder = tmp_path_factory.mktemp('codes')
+  same = {
+    'size': 'tiny', 'dataset': 'synth_id', 'data_dir': run.data_dir,
+    'resolution': 64, 'batch_size': 4, 'compressor_width': 4, 'steps': 2,
+    'generator_width': 4, 'discriminator_width': 4, 'dilations': 2,
+    'reader_threads': 2,
+  }  # fmt: skip
+  compressor = config_lib.make(
+    'compressor', workdir=str(folder / 'compressor'), **same
+  )
+  train(compressor)
+  code = config_lib.make(
+    'code', workdir=str(folder / 'code'), compressor=compressor.workdir, **same
+  )
+  train(code)
+  return compressor, code
+
+
+def test_the_compressor_has_an_evaluation_of_its_own(codes, tmp_path):
+  compressor, _ = codes
+  sheet_path = tmp_path / 'sheet.png'
+  found = evaluate(
+    compressor.workdir, compressor.data_dir, batch_size=4,
+    sheet_path=sheet_path,
+  )  # fmt: skip
+  assert 0 < found.metrics['l1_eyes'] < 1
+  assert 0 <= found.metrics['verification_auc'] <= 1
+  assert found.model == 'compressor' and found.baselines == {}
+  with Image.open(sheet_path) as picture:
+    assert picture.size[0] > 2 * 160
+  other = evaluate(compressor.workdir, compressor.data_dir, batch_size=2)
+  for name in ('l1_eyes', 'verification_auc'):
+    assert other.metrics[name] == pytest.approx(found.metrics[name], rel=1e-5)
+
+
+def test_a_code_model_needs_its_compressor_to_begin_and_never_again(
+  codes, tmp_path
+):
+  compressor, code = codes
+  alone = dataclasses.replace(code, compressor='', workdir=str(tmp_path / 'w'))
+  with pytest.raises(InputError, match='--compressor is missing'):
+    train(alone)
+  assert not (tmp_path / 'w').exists()
+  shutil.copytree(code.workdir, tmp_path / 'moved')
+  moved = dataclasses.replace(
+    code, compressor='', workdir=str(tmp_path / 'moved'), steps=3
+  )
+  trained = train(moved)
+  mesh = sharding.make_mesh(4)
+  _, encoder = restore_encoder(compressor.workdir, compressor, mesh)
+  for a, b in zip(
+    jax.tree.leaves(trained.encoder), jax.tree.leaves(encoder), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+  found = evaluate(moved.workdir, moved.data_dir, batch_size=4)
+  assert found.metrics['code_distance'] > 0
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'resolution': 32}, '--resolution 64'),
+    ({'code_size': 5}, '--code-size 128'),
+    ({'compressor_width': 5}, '--compressor-width 4'),
+  ],
+)
+def test_a_compressor_that_does_not_fit_is_refused(
+  codes, tmp_path, change, message
+):
+  other = dataclasses.replace(codes[1], workdir=str(tmp_path / 'w'), **change)
+  with pytest.raises(InputError, match=message):
+    train(other)
+  assert not (tmp_path / 'w').exists()
+
+
+def test_any_compressor_measures_the_distance_of_codes(run, codes):
+  found = evaluate(
+    run.workdir, run.data_dir, batch_size=4, compressor=codes[0].workdir
+  )
+  assert found.metrics['code_distance'] > 0
+  assert found.metrics['code_distance_swapped'] > 0
+  assert 'code_distance' not in found.skipped
+
+
+def test_a_stranger_changes_all_but_the_model_without_exemplar(
+  run, codes, tmp_path
+):
+  gan = dataclasses.replace(
+    run, preset='gan', exemplar='none', workdir=str(tmp_path), steps=2
+  )
+  train(gan)
+  found = evaluate(gan.workdir, gan.data_dir, batch_size=4).metrics
+  for name in ('l1_hole', 'iris_delta_e'):
+    assert found[f'{name}_swapped'] == found[name]
+  assert found['l1_hole_swapped_ratio'] == 1.0
+  for config in (run, codes[1]):
+    found = evaluate(config.workdir, config.data_dir, batch_size=4).metrics
+    assert found['l1_hole_swapped'] != found['l1_hole']
+
+
+def test_several_references_are_told(run, codes):
+  for config in (run, codes[1]):
+    one, two = (
+      evaluate(config.workdir, config.data_dir, batch_size=4, references=count)
+      for count in (1, 2)
+    )
+    assert two.protocol == 'next-2-images'
+    assert one.metrics['l1_hole'] != two.metrics['l1_hole']

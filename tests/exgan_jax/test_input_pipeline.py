@@ -133,41 +133,6 @@ def test_eyes_and_boxes_are_scaled_with_the_picture(synth_data):
   np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
 
 
-def test_evaluation_follows_the_paper_s_pairing(synth_data):
-  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
-  names, pictures, references, valid = [], [], [], 0
-  for batch in input_pipeline.evaluation_batches(
-    records, 'test', 64, batch_size=4
-  ):
-    names += batch.filenames
-    rows = slice(0, len(batch.filenames))
-    pictures += list(batch.inputs['image'][rows])
-    references += list(batch.inputs['reference'][rows])
-    valid += batch.inputs['valid'].sum()
-    assert batch.inputs['image'].shape[0] == 4
-  assert names == [records[i].filename for i in range(len(records))]
-  assert valid == len(records) == 9
-  for i in range(0, 9, 3):
-    for place in range(3):
-      np.testing.assert_array_equal(
-        references[i + place], pictures[i + (place + 1) % 3]
-      )
-
-
-def test_closed_pairs_have_the_open_scene_as_truth(synth_data):
-  records = input_pipeline.Records(synth_data, 'synth_id', 'closed')
-  batch = next(
-    input_pipeline.evaluation_batches(records, 'closed', 64, batch_size=2)
-  )
-  shut, truth = batch.inputs['image'], batch.truth
-  assert batch.has_truth.tolist() == [True, True]
-  assert batch.filenames == [records[i].filename for i in (0, 2)]
-  assert (shut != truth).any()
-  # Outside the eyes it is the same scene, but for what JPEG makes of it.
-  corner = (slice(None), slice(0, 12))
-  assert np.abs(shut[corner].astype(int) - truth[corner]).max() < 16
-
-
 def test_missing_data_is_one_clear_line(synth_data, tmp_path):
   for data_dir, dataset, split, message in (
     (str(tmp_path), 'synth_id', 'train', 'no data set synth_id'),

@@ -1,5 +1,7 @@
 """Masks, crops and composites against loops over pixels."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,15 @@ CASES = {
   'border': ([[0, 0], [15, 15]], [[6, 6], [7, 9]]),
   'outside': ([[-9, 4], [40, 4]], [[6, 6], [6, 6]]),
   'empty': ([[4, 8], [11, 8]], [[0, 6], [0, 0]]),
+}
+EYES = {
+  'inside': [[5, 6], [11, 6]],
+  'corners': [[0, 0], [15, 15]],
+  'over the border': [[-3, 4], [18, 4]],
+  'far outside': [[-90, 9], [-90, 9]],
+  'below and beside': [[5, 90], [90, 5]],
+  'overlapping': [[6, 7], [9, 8]],
+  'fractions': [[4.5, 6.25], [10.75, 9]],
 }
 
 
@@ -56,11 +67,7 @@ def test_composite_keeps_known_pixels_even_beside_nan():
   np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize(
-  'eyes',
-  [[[5, 6], [11, 6]], [[0, 0], [15, 15]], [[-3, 4], [18, 4]], [[-90, 9]] * 2],
-  ids=['inside', 'corners', 'over the border', 'far outside'],
-)
+@pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
 def test_eye_crops_are_exact_at_the_border(eyes):
   side = 8
   rng = np.random.default_rng(0)
@@ -72,10 +79,56 @@ def test_eye_crops_are_exact_at_the_border(eyes):
   for eye, (x, y) in enumerate(eyes):
     for row in range(side):
       for column in range(side):
-        r, c = y - side // 2 + row, x - side // 2 + column
+        r = math.ceil(y) - side // 2 + row
+        c = math.ceil(x) - side // 2 + column
         if 0 <= r < SIDE and 0 <= c < SIDE:
           expected[0, eye, row, column] = image[0, r, c]
   np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
+def test_pasting_what_was_cut_changes_nothing(eyes):
+  rng = np.random.default_rng(0)
+  image = rng.uniform(1, 2, (2, SIDE, SIDE, 3)).astype(np.float32)
+  eyes = jnp.asarray([eyes, eyes[::-1]], jnp.float32)
+  crops = masks.eye_crops(jnp.asarray(image), eyes, 8)
+  got = masks.paste_crops(jnp.asarray(image), eyes, crops)
+  np.testing.assert_array_equal(got, image)
+
+
+@pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
+def test_pasted_crops_match_a_loop_over_pixels(eyes):
+  side = 8
+  rng = np.random.default_rng(0)
+  image = rng.uniform(1, 2, (2, SIDE, SIDE, 3)).astype(np.float32)
+  crops = rng.uniform(-2, -1, (2, 2, side, side, 3)).astype(np.float32)
+  both = [eyes, eyes[::-1]]
+  expected = image.copy()
+  for picture in range(2):
+    for eye, (x, y) in enumerate(both[picture]):  # The right one over the left.
+      for row in range(side):
+        for column in range(side):
+          r = math.ceil(y) - side // 2 + row
+          c = math.ceil(x) - side // 2 + column
+          if 0 <= r < SIDE and 0 <= c < SIDE:
+            expected[picture, r, c] = crops[picture, eye, row, column]
+  got = masks.paste_crops(
+    jnp.asarray(image), jnp.asarray(both, jnp.float32), jnp.asarray(crops)
+  )
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_cutting_what_was_pasted_gives_it_back():
+  eyes = jnp.asarray([EYES['inside']], jnp.float32)
+  crops = jnp.asarray(np.random.default_rng(0).random((1, 2, 6, 6, 3)))
+  pasted = masks.paste_crops(jnp.zeros((1, SIDE, SIDE, 3)), eyes, crops)
+  np.testing.assert_array_equal(masks.eye_crops(pasted, eyes, 6), crops)
+  assert int((pasted > 0).sum()) == crops.size
+
+
+@pytest.mark.parametrize('resolution, side', [(64, 16), (128, 32), (256, 64)])
+def test_an_eye_takes_a_quarter_of_the_side(resolution, side):
+  assert masks.eye_side(resolution) == side
 
 
 def test_the_gradient_of_crops_counts_how_often_a_pixel_was_seen():

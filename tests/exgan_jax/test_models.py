@@ -9,12 +9,29 @@ import pytest
 
 from exgan_jax import config as config_lib
 from exgan_jax import state as state_lib
-from exgan_jax.train_step import Scene, discriminator_input, generator_input
+from exgan_jax.scene import Scene, discriminator_input, generator_input
 
-TINY = config_lib.make(
-  'reference', 'tiny', resolution=32, generator_width=4,
-  discriminator_width=4, workdir='w', data_dir='d',
-)  # fmt: skip
+SHRUNK = {
+  'resolution': 32,
+  'generator_width': 4,
+  'discriminator_width': 4,
+  'compressor_width': 4,
+  'code_size': 6,
+}
+TINY = config_lib.make('reference', 'tiny', **SHRUNK)
+PRESETS = ('gan', 'reference', 'code', 'guided')
+
+
+def _config(preset, **fields):
+  return config_lib.make(preset, 'tiny', **{**SHRUNK, **fields})
+
+
+def _encoder(config):
+  if config.exemplar != 'code':
+    return {}
+  return state_lib.init_params(
+    state_lib.make_encoder(config), jax.random.key(7)
+  )
 
 
 def _scene(config, batch=2):
@@ -25,30 +42,47 @@ def _scene(config, batch=2):
   def noise(*shape):
     return jnp.asarray(rng.uniform(-1, 1, shape), jnp.float32)
 
-  mask = jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0)
+  told = None
+  if config.exemplar == 'code':
+    told = noise(batch, 2 * config.code_size)
+  elif config.injection != 'none':
+    told = noise(batch, 2, 8, 8, 3)
   return Scene(
     image=noise(batch, side, side, 3),
-    mask=mask,
+    mask=jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0),
     eyes=jnp.asarray([[[10.0, 14.0], [22.0, 14.0]]] * batch),
     exemplar=noise(batch, side, side, exemplar_channels),
+    told=told,
   )
 
 
-def _parameters(config, make):
+def _made(config, make):
   network = make(config)
-  return network, state_lib.init_params(network, jax.random.key(0))
+  params = state_lib.init_params(network, jax.random.key(0))
+  return network, params, state_lib.init_statistics(network)
 
 
-@pytest.mark.parametrize('preset, channels', [('gan', 4), ('reference', 8)])
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_generator_paints_float32_in_range(preset, channels, dtype):
-  config = config_lib.make(
-    preset, 'tiny', resolution=32, generator_width=4, compute_dtype=dtype
-  )
-  generator, params = _parameters(config, state_lib.make_generator)
-  inputs = generator_input(_scene(config))
-  painted = generator(params, inputs)
-  assert inputs.shape == (2, 32, 32, channels)
+@pytest.mark.parametrize(
+  'config, channels',
+  [
+    (_config('gan'), 4),
+    (_config('reference'), 8),
+    (_config('reference', compute_dtype='bfloat16'), 8),
+    (_config('code'), 4),
+    (_config('code', compute_dtype='bfloat16'), 4),
+    (_config('guided', injection='none'), 8),
+    (_config('guided', injection='attention'), 8),
+    (_config('guided', injection='attention', compute_dtype='bfloat16'), 8),
+    (_config('guided', injection='modulation'), 8),
+    (_config('guided', normalization='batch', compute_dtype='bfloat16'), 8),
+    (_config('guided', normalization='instance'), 8),
+  ],
+)
+def test_generator_paints_float32_in_range(config, channels):
+  generator, params, statistics = _made(config, state_lib.make_generator)
+  picture, told = generator_input(_scene(config))
+  painted = generator(params, statistics, picture, told)
+  assert picture.shape == (2, 32, 32, channels)
   assert painted.shape == (2, 32, 32, 3)
   assert painted.dtype == jnp.float32
   assert float(jnp.abs(painted).max()) <= 1.0
@@ -60,41 +94,147 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
   other = dataclasses.replace(
     scene, image=jnp.where(scene.mask > 0, -scene.image, scene.image)
   )
-  np.testing.assert_array_equal(generator_input(scene), generator_input(other))
+  for a, b in zip(
+    jax.tree.leaves(generator_input(scene)),
+    jax.tree.leaves(generator_input(other)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)
 
 
 def test_every_pixel_of_the_hole_sees_all_around_it():
-  generator, params = _parameters(TINY, state_lib.make_generator)
-  inputs = generator_input(_scene(TINY, batch=1))
+  generator, params, statistics = _made(TINY, state_lib.make_generator)
+  picture, told = generator_input(_scene(TINY, batch=1))
 
-  def corner(x):
-    return generator(params, x)[0, 13, 15].sum()
+  def centre(x):
+    return generator(params, statistics, x, told)[0, 13, 15].sum()
 
-  seen = jnp.abs(jax.grad(corner)(inputs)[0]).sum(axis=-1) > 0
+  seen = jnp.abs(jax.grad(centre)(picture)[0]).sum(axis=-1) > 0
   assert bool(seen[:, 4:28].all())
 
 
-@pytest.mark.parametrize('preset, channels', [('gan', 3), ('reference', 7)])
-def test_discriminator_returns_a_logit_a_picture(preset, channels):
-  config = config_lib.make(preset, 'tiny', resolution=32, discriminator_width=4)
-  discriminator, params = _parameters(config, state_lib.make_discriminator)
+@pytest.mark.parametrize(
+  'config',
+  [
+    _config('code'),
+    _config('guided', injection='modulation'),
+    _config('guided', injection='attention'),
+  ],
+)
+def test_every_number_that_is_told_reaches_the_hole(config):
+  generator, params, statistics = _made(config, state_lib.make_generator)
+  picture, told = generator_input(_scene(config))
+
+  def total(told):
+    return generator(params, statistics, picture, told).sum()
+
+  assert bool((jnp.abs(jax.grad(total)(told)) > 0).all())
+
+
+@pytest.mark.parametrize(
+  'preset, channels, codes',
+  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24), ('guided', 7, 0)],
+)
+def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
+  config = _config(preset)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
   scene = _scene(config)
-  picture, crops = discriminator_input(config, scene, scene.image)
-  logits = discriminator(params, picture, crops)
-  assert picture.shape == (2, 32, 32, channels)
-  assert crops.shape == (2, 2, 16, 16, 3)
+  seen = discriminator_input(config, scene, _encoder(config), scene.image)
+  logits = discriminator(params, kept, *seen)
+  assert [part.shape for part in seen] == [
+    (2, 32, 32, channels), (2, 2, 16, 16, 3), (2, codes),
+  ]  # fmt: skip
   assert logits.shape == (2,) and logits.dtype == jnp.float32
 
 
-def test_the_discriminator_sees_image_crops_and_exemplar():
-  discriminator, params = _parameters(TINY, state_lib.make_discriminator)
-  scene = _scene(TINY)
-  picture, crops = discriminator_input(TINY, scene, scene.image)
+@pytest.mark.parametrize('preset', PRESETS)
+def test_the_discriminator_sees_all_that_it_is_shown(preset):
+  config = _config(preset)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  seen = discriminator_input(config, scene, _encoder(config), scene.image)
 
-  def total(picture, crops):
-    return discriminator(params, picture, crops).sum()
+  def total(seen):
+    return discriminator(params, kept, *seen).sum()
 
-  to_picture, to_crops = jax.grad(total, argnums=(0, 1))(picture, crops)
-  # Every channel of the global branch, and each eye of the local one.
+  to_picture, to_crops, to_codes = jax.grad(total)(seen)
+  # Every channel of the global branch, each eye of the local one, each number.
   assert bool((jnp.abs(to_picture).sum(axis=(0, 1, 2)) > 0).all())
   assert bool((jnp.abs(to_crops).sum(axis=(0, 2, 3, 4)) > 0).all())
+  assert bool((jnp.abs(to_codes).sum(axis=0) > 0).all())
+
+
+def test_the_code_discriminator_sees_the_code_of_the_picture_it_judges():
+  config = _config('code')
+  scene, encoder = _scene(config), _encoder(config)
+  codes = [
+    discriminator_input(config, scene, encoder, image)[2]
+    for image in (scene.image, -scene.image)
+  ]
+  np.testing.assert_array_equal(codes[0][:, :12], scene.told)
+  np.testing.assert_array_equal(codes[1][:, :12], scene.told)
+  assert bool((codes[0][:, 12:] != codes[1][:, 12:]).all())
+
+
+def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():
+  config = _config('compressor')
+  encoder = state_lib.make_encoder(config)
+  params = state_lib.init_params(encoder, jax.random.key(0))
+  crops = jnp.asarray(
+    np.random.default_rng(0).uniform(-1, 1, (3, 2, 8, 8, 3)), jnp.float32
+  )
+  codes = encoder(params, [], crops)
+  assert codes.shape == (3, 2, 6)
+  np.testing.assert_allclose((codes**2).mean(axis=-1), 1.0, rtol=1e-4)
+  swapped = encoder(params, [], crops[:, ::-1])
+  np.testing.assert_allclose(codes, swapped[:, ::-1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_compressor_has_a_decoder_a_side():
+  config = _config('compressor')
+  compressor, params, kept = _made(config, state_lib.make_generator)
+  crops = jnp.ones((1, 2, 8, 8, 3)) * 0.5
+  drawn = compressor(params, kept, crops)
+  assert drawn.shape == crops.shape and drawn.dtype == jnp.float32
+  assert bool((drawn[:, 0] != drawn[:, 1]).any())
+  other = params | {'left': params['right']}
+  again = compressor(other, kept, crops)
+  np.testing.assert_array_equal(again[:, 0], drawn[:, 1])
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value():
+  config = _config('gan', spectral_norm=True)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  seen = discriminator_input(config, scene, {}, scene.image)
+  for _ in range(50):  # A step of power iteration each.
+    logits, kept = discriminator.train(params, kept, *seen)
+  plain = state_lib.make_discriminator(_config('gan'))
+  divided = jax.tree.map(
+    lambda leaf: leaf
+    / (jnp.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
+       if leaf.ndim > 1 else 1.0),
+    _without_wrappers(params),
+  )  # fmt: skip
+  np.testing.assert_allclose(logits, plain(divided, [], *seen), rtol=1e-2)
+
+
+def _without_wrappers(params):
+  if not isinstance(params, dict):
+    return params
+  if set(params) == {'layer_instance'}:
+    return params['layer_instance']
+  return {name: _without_wrappers(part) for name, part in params.items()}
+
+
+def test_batch_norm_uses_the_batch_in_training_and_averages_after():
+  config = _config('gan', normalization='batch')
+  generator, params, kept = _made(config, state_lib.make_generator)
+  inputs = generator_input(_scene(config))
+  trained, after = generator.train(params, kept, *inputs)
+  assert any(bool((a != b).any()) for a, b in zip(kept, after, strict=True))
+  for _ in range(200):
+    _, after = generator.train(params, after, *inputs)
+  np.testing.assert_allclose(
+    generator(params, after, *inputs), trained, rtol=0.05, atol=0.05
+  )

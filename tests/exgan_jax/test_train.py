@@ -17,7 +17,7 @@ from orbax.checkpoint import v1 as ocp
 from PIL import Image
 
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline, sharding
+from exgan_jax import evaluation_data, input_pipeline, sharding
 from exgan_jax.checkpoint import FOLDER, Checkpoints
 from exgan_jax.train import SampleSheets, train
 from tfds_celeb_id import InputError, synth_id
@@ -165,14 +165,14 @@ def test_two_processes_do_not_share_a_workdir(config, whole, tmp_path):
 
 def test_samples_show_people_spread_over_the_split(config, monkeypatch):
   shown = []
-  evaluation_batches = input_pipeline.evaluation_batches
+  evaluation_batches = evaluation_data.evaluation_batches
 
-  def watched(*args):
-    for batch in evaluation_batches(*args):
+  def watched(*args, **kwargs):
+    for batch in evaluation_batches(*args, **kwargs):
       shown.extend(batch.filenames)
       yield batch
 
-  monkeypatch.setattr(input_pipeline, 'evaluation_batches', watched)
+  monkeypatch.setattr(evaluation_data, 'evaluation_batches', watched)
   # The split `test` in the place of `validation`, which has one person here.
   monkeypatch.setattr(
     input_pipeline, 'Records',

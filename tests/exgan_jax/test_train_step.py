@@ -9,20 +9,34 @@ import pytest
 
 from exgan_jax import config as config_lib
 from exgan_jax import losses, masks, state
-from exgan_jax.train_step import (
+from exgan_jax.scene import (
   discriminator_input,
+  eye_codes,
   generator_input,
-  make_paint_step,
   make_scene,
+)
+from exgan_jax.train_step import (
+  make_compressor_step,
+  make_paint_step,
   make_train_step,
+  make_warmup_step,
 )
 
-CONFIG = config_lib.make(
-  'reference', 'tiny', resolution=32, generator_width=4,
-  discriminator_width=4, batch_size=2, adversarial_weight=0.3,
-  gradient_penalty=0.7, generator_learning_rate=1e-3,
-  discriminator_learning_rate=2e-3,
-)  # fmt: skip
+SHRUNK = {
+  'resolution': 32, 'generator_width': 4, 'discriminator_width': 4,
+  'compressor_width': 4, 'code_size': 6, 'batch_size': 2,
+  'adversarial_weight': 0.3, 'gradient_penalty': 0.7,
+  'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3,
+}  # fmt: skip
+CONFIGS = {
+  'reference': config_lib.make('reference', 'tiny', **SHRUNK),
+  'code': config_lib.make('code', 'tiny', **SHRUNK, perceptual_weight=0.2),
+  'guided': config_lib.make(
+    'guided', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
+    adversarial_loss='least_squares',
+  ),
+}  # fmt: skip
+CONFIG = CONFIGS['reference']
 
 
 def _batch(seed=0):
@@ -46,36 +60,48 @@ def _batch(seed=0):
   )
 
 
-@pytest.fixture(scope='module')
-def stepped():
-  before = state.init_state(CONFIG)
+def _init(config):
+  if config.exemplar != 'code':
+    return state.init_state(config)
+  encoder = state.init_params(state.make_encoder(config), jax.random.key(7))
+  return state.init_state(config, encoder)
+
+
+@pytest.fixture(scope='module', params=CONFIGS)
+def stepped(request):
+  config = CONFIGS[request.param]
   # A second step, so that the average and the moments are not at their start.
-  step = jax.jit(make_train_step(CONFIG))
-  middle, _ = step(before, _batch(0))
+  step = jax.jit(make_train_step(config))
+  middle, _ = step(_init(config), _batch(0))
   after, metrics = step(middle, _batch(1))
-  return middle, after, metrics
+  return config, middle, after, metrics
 
 
-@jax.jit
-def _gradients(before, batch):
+def _gradients(config, before, batch):
   """Both gradients, each from forward passes of its own."""
-  generator = state.make_generator(CONFIG)
-  discriminator = state.make_discriminator(CONFIG)
-  scene = make_scene(CONFIG, batch)
+  generator = state.make_generator(config)
+  discriminator = state.make_discriminator(config)
+  scene = make_scene(config, batch, before.encoder)
 
   def paint(g):
-    return masks.composite(
-      scene.image, generator(g, generator_input(scene)), scene.mask
+    painted, _ = generator.train(
+      g, before.generator_statistics, *generator_input(scene)
     )
+    return masks.composite(scene.image, painted, scene.mask)
 
   def judge(d, image):
-    return discriminator(d, *discriminator_input(CONFIG, scene, image))
+    seen = discriminator_input(config, scene, before.encoder, image)
+    return discriminator.train(d, before.discriminator_statistics, *seen)[0]
 
   def generator_objective(g):
     painted = paint(g)
-    return 0.3 * losses.generator_loss(
-      judge(before.discriminator, painted)
+    loss = 0.3 * losses.generator_loss(
+      judge(before.discriminator, painted), config.adversarial_loss
     ) + losses.reconstruction_loss(scene.image, painted, scene.mask)
+    if config.exemplar == 'code':
+      codes = eye_codes(config, before.encoder, painted, scene.eyes)
+      loss += 0.2 * losses.perceptual_loss(codes, scene.told)
+    return loss
 
   def discriminator_objective(d):
     painted = paint(before.generator)
@@ -83,7 +109,7 @@ def _gradients(before, batch):
       lambda n: jax.grad(lambda image: judge(d, image)[n])(scene.image)[n]
     )(jnp.arange(2))
     return losses.discriminator_loss(
-      judge(d, scene.image), judge(d, painted)
+      judge(d, scene.image), judge(d, painted), config.adversarial_loss
     ) + 0.7 * losses.gradient_penalty(slopes)
 
   return (
@@ -111,8 +137,10 @@ def _assert_trees_close(got, expected, rtol):
 
 
 def test_one_forward_pass_gives_both_networks_their_gradients(stepped):
-  before, after, metrics = stepped
-  g_gradient, d_gradient = _gradients(before, _batch(1))
+  config, before, after, metrics = stepped
+  g_gradient, d_gradient = jax.jit(_gradients, static_argnums=0)(
+    config, before, _batch(1)
+  )
   _assert_trees_close(
     after.generator,
     _adam(before.generator_optimizer, g_gradient, before.generator, 1e-3),
@@ -133,19 +161,23 @@ def test_one_forward_pass_gives_both_networks_their_gradients(stepped):
   )
 
 
-def test_gradients_reach_every_parameter(stepped):
-  before, after, _ = stepped
+def _moved(before, after):
+  return jax.tree.leaves(
+    jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
+  )
+
+
+def test_gradients_reach_every_parameter_and_no_frozen_one(stepped):
+  config, before, after, _ = stepped
   for name in ('generator', 'discriminator'):
-    moved = jax.tree.map(
-      lambda a, b: bool((a != b).any()),
-      getattr(before, name),
-      getattr(after, name),
-    )
-    assert all(jax.tree.leaves(moved)), moved
+    moved = _moved(getattr(before, name), getattr(after, name))
+    assert all(moved), moved
+  assert bool(before.encoder) == (config.exemplar == 'code')
+  assert not any(_moved(before.encoder, after.encoder))
 
 
 def test_the_average_warms_up(stepped):
-  before, after, _ = stepped
+  _, before, after, _ = stepped
   decay = 2 / 11  # (1 + step) / (10 + step) at the second step.
   expected = jax.tree.map(
     lambda mean, new: decay * mean + (1 - decay) * new,
@@ -156,21 +188,68 @@ def test_the_average_warms_up(stepped):
   assert int(after.step) == 2
 
 
-def test_l1_hole_is_the_error_of_what_was_painted(stepped):
-  before, _, metrics = stepped
+def test_l1_hole_is_the_error_of_what_was_painted():
+  before = _init(CONFIG)
   batch = _batch(1)
-  painted = make_paint_step(CONFIG)(before.generator, batch)
+  _, metrics = jax.jit(make_train_step(CONFIG))(before, batch)
+  painted = make_paint_step(CONFIG)(state.model_of(before), batch)
   original = batch['image'].astype(jnp.float32) / 255
   mask = masks.hole_masks(batch['eyes'], batch['boxes'], 32)
   error = float((jnp.abs(painted - original) * mask).sum() / mask.sum() / 3)
   np.testing.assert_allclose(metrics['l1_hole'], error, rtol=1e-5)
 
 
-def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
-  params = state.init_state(CONFIG).generator
-  paint = jax.jit(make_paint_step(CONFIG))
+def test_the_warm_up_trains_the_generator_alone_by_reconstruction():
+  before = _init(CONFIG)
+  after, metrics = jax.jit(make_warmup_step(CONFIG))(before, _batch())
+  assert not any(_moved(before.discriminator, after.discriminator))
+  assert all(_moved(before.generator, after.generator))
+  alone = dataclasses.replace(CONFIG, adversarial_weight=0.0)
+  expected, full = jax.jit(make_train_step(alone))(before, _batch())
+  _assert_trees_close(after.generator, expected.generator, rtol=1e-5)
+  np.testing.assert_allclose(metrics['l1_hole'], full['l1_hole'], rtol=1e-6)
+
+
+def test_the_compressor_learns_to_draw_eyes_and_leaves_the_rest_alone():
+  config = config_lib.make('compressor', 'tiny', **SHRUNK)
+  before = _init(config)
   batch = _batch()
-  painted = np.asarray(paint(params, batch))
+  step = jax.jit(make_compressor_step(config))
+  after, first = step(before, batch)
+  assert all(_moved(before.generator, after.generator))
+  for _ in range(40):
+    after, last = step(after, batch)
+  assert float(last['mse_eyes']) < 0.9 * float(first['mse_eyes'])
+  drawn = make_paint_step(config)(state.model_of(after), batch)
+  far = np.ones((32, 32), bool)
+  far[9:19, 6:27] = False  # The crops, of 8 pixels.
+  original = np.asarray(batch['image'])
+  np.testing.assert_array_equal(
+    np.round(np.asarray(drawn)[:, far] * 255), original[:, far]
+  )
+
+
+def test_the_learning_rates_fall_to_nothing():
+  config = dataclasses.replace(CONFIG, decay_steps=2)
+  step = jax.jit(make_train_step(config))
+  states = [_init(config)]
+  for _ in range(3):
+    states.append(step(states[-1], _batch())[0])
+  for name in ('generator', 'discriminator'):
+    first, middle, end, stopped = (getattr(s, name) for s in states)
+    assert any(_moved(first, middle)) and any(_moved(middle, end))
+    assert not any(_moved(end, stopped))
+
+
+def _paint(config):
+  model = state.model_of(_init(config))
+  paint = jax.jit(make_paint_step(config))
+  return lambda batch: np.asarray(paint(model, batch))
+
+
+def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
+  paint, batch = _paint(CONFIG), _batch()
+  painted = paint(batch)
   hole = np.asarray(masks.hole_masks(batch['eyes'], batch['boxes'], 32)) > 0
   original = np.asarray(batch['image'])
   np.testing.assert_array_equal(
@@ -178,22 +257,35 @@ def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
   )
   hidden = batch | {'image': jnp.where(hole, 0, original).astype(jnp.uint8)}
   np.testing.assert_array_equal(
-    np.where(hole, painted, 0), np.where(hole, paint(params, hidden), 0)
+    np.where(hole, painted, 0), np.where(hole, paint(hidden), 0)
   )
 
 
-def test_the_non_exemplar_model_ignores_the_reference():
-  config = dataclasses.replace(CONFIG, preset='gan', exemplar='none')
-  params = state.init_state(config).generator
-  paint = jax.jit(make_paint_step(config))
+@pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'guided'])
+def test_all_models_but_the_baseline_use_the_reference(preset):
+  paint = _paint(config_lib.make(preset, 'tiny', **SHRUNK))
   batch = _batch()
   other = batch | {'reference': 255 - batch['reference']}
-  np.testing.assert_array_equal(paint(params, batch), paint(params, other))
+  changed = bool((paint(batch) != paint(other)).any())
+  assert changed == (preset != 'gan')
 
 
-def test_the_reference_model_uses_the_reference():
-  params = state.init_state(CONFIG).generator
-  paint = jax.jit(make_paint_step(CONFIG))
-  batch = _batch()
-  other = batch | {'reference': 255 - batch['reference']}
-  assert bool((paint(params, batch) != paint(params, other)).any())
+@pytest.mark.parametrize('preset', ['reference', 'code'])
+def test_several_references_are_merged(preset):
+  config = config_lib.make(preset, 'tiny', **SHRUNK)
+  paint, batch, other = _paint(config), _batch(0), _batch(1)
+  names = ('reference', 'reference_eyes', 'reference_boxes')
+  several = batch | {
+    name: jnp.stack([batch[name], other[name]], axis=1) for name in names
+  }
+  alone = [
+    paint(batch | {name: source[name] for name in names})
+    for source in (batch, other)
+  ]
+  merged = paint(several)
+  assert merged.shape == alone[0].shape
+  if preset == 'reference':
+    np.testing.assert_allclose(merged, (alone[0] + alone[1]) / 2, atol=1e-6)
+  same = batch | {name: jnp.stack([batch[name]] * 2, axis=1) for name in names}
+  np.testing.assert_allclose(paint(same), alone[0], atol=1e-5)
+  assert not np.allclose(merged, alone[0], atol=1e-4)

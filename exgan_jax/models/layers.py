@@ -1,0 +1,130 @@
+"""The pieces that the networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from exgan_jax.config import Normalization
+
+SMALLEST_SIDE = 4
+
+
+class Conv(nnx.Module):
+  """A convolution, a normalisation if any, and an activation.
+
+  Called with float [b, h, w, in_channels].
+  """
+
+  def __init__(
+    self,
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    *,
+    strides: int = 1,
+    dilation: int = 1,
+    activation: Callable[[jax.Array], jax.Array] = nnx.leaky_relu,
+    normalization: Normalization = 'none',
+    spectral_norm: bool = False,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    self.activation = activation
+    conv = nnx.Conv(
+      in_channels,
+      out_channels,
+      (kernel, kernel),
+      strides=strides,
+      kernel_dilation=dilation,
+      # A normalisation takes the mean away, and has a bias of its own.
+      use_bias=normalization == 'none',
+      dtype=dtype,
+      rngs=rngs,
+    )
+    self.conv = nnx.SpectralNorm(conv, rngs=rngs) if spectral_norm else conv
+    match normalization:
+      case 'none':
+        self.norm = None
+      case 'instance':
+        self.norm = nnx.InstanceNorm(out_channels, rngs=rngs)
+      case 'batch':
+        self.norm = nnx.BatchNorm(out_channels, momentum=0.9, rngs=rngs)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = self.conv(x)
+    if self.norm is not None:
+      # Statistics in float32 whatever the arithmetic is.
+      x = self.norm(x.astype(jnp.float32)).astype(x.dtype)
+    return self.activation(x)
+
+
+class Encoder(nnx.Module):
+  """Strided convolutions down to a few pixels, then a vector.
+
+  Called with float [n, side, side, in_channels]; returns float [n, features],
+  without an activation.
+  """
+
+  def __init__(
+    self,
+    in_channels: int,
+    side: int,
+    width: int,
+    features: int,
+    *,
+    kernel: int = 5,
+    spectral_norm: bool = False,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    self.convs = nnx.List()
+    channels = width
+    while side > SMALLEST_SIDE:
+      self.convs.append(
+        Conv(
+          in_channels,
+          channels,
+          kernel,
+          strides=2,
+          spectral_norm=spectral_norm,
+          dtype=dtype,
+          rngs=rngs,
+        )
+      )
+      in_channels, channels = channels, min(2 * channels, 8 * width)
+      side = -(-side // 2)
+    self.dense = linear(
+      side * side * in_channels,
+      features,
+      spectral_norm=spectral_norm,
+      dtype=dtype,
+      rngs=rngs,
+    )
+
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n f']:
+    for conv in self.convs:
+      x = conv(x)
+    return self.dense(x.reshape(x.shape[0], -1))
+
+
+def linear(
+  in_features: int,
+  out_features: int,
+  *,
+  spectral_norm: bool = False,
+  dtype: jnp.dtype,
+  rngs: nnx.Rngs,
+) -> nnx.Module:
+  """A dense layer, with the spectral norm of its kernel divided out or not."""
+  dense = nnx.Linear(in_features, out_features, dtype=dtype, rngs=rngs)
+  return nnx.SpectralNorm(dense, rngs=rngs) if spectral_norm else dense
+
+
+def double(x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w c']:
+  """Repeats every pixel twice each way."""
+  return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

@@ -1,0 +1,118 @@
+"""What an evaluation sees: pairing, truth, strangers, irises."""
+
+import numpy as np
+import pytest
+
+from exgan_jax import evaluation_data, input_pipeline
+
+
+def test_evaluation_follows_the_paper_s_pairing(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+  names, pictures, references, valid = [], [], [], 0
+  for batch in evaluation_data.evaluation_batches(
+    records, 'test', 64, batch_size=4
+  ):
+    names += batch.filenames
+    rows = slice(0, len(batch.filenames))
+    pictures += list(batch.inputs['image'][rows])
+    references += list(batch.inputs['reference'][rows])
+    valid += batch.inputs['valid'].sum()
+    assert batch.inputs['image'].shape[0] == 4
+  assert names == [records[i].filename for i in range(len(records))]
+  assert valid == len(records) == 9
+  for i in range(0, 9, 3):
+    for place in range(3):
+      np.testing.assert_array_equal(
+        references[i + place], pictures[i + (place + 1) % 3]
+      )
+
+
+def test_closed_pairs_have_the_open_scene_as_truth(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'closed')
+  batch = next(
+    evaluation_data.evaluation_batches(records, 'closed', 64, batch_size=2)
+  )
+  shut, truth = batch.inputs['image'], batch.truth
+  assert batch.has_truth.tolist() == [True, True]
+  assert batch.filenames == [records[i].filename for i in (0, 2)]
+  assert (shut != truth).any()
+  # Outside the eyes it is the same scene, but for what JPEG makes of it.
+  corner = (slice(None), slice(0, 12))
+  assert np.abs(shut[corner].astype(int) - truth[corner]).max() < 16
+
+
+def _of_person(records, picture, resolution=64):
+  """Identities whose records hold a picture."""
+  return {
+    record.identity
+    for record in map(records.__getitem__, range(len(records)))
+    if (input_pipeline.decode(record.image, resolution)[0] == picture).all()
+  }
+
+
+@pytest.mark.parametrize('split', ['test', 'closed'])
+def test_a_stranger_is_somebody_else_whatever_the_batch_size(synth_data, split):
+  records = input_pipeline.Records(synth_data, 'synth_id', split)
+  seen = []
+  for batch_size in (2, 4):
+    strangers = []
+    for batch in evaluation_data.evaluation_batches(
+      records, split, 64, batch_size
+    ):
+      count = len(batch.filenames)
+      assert batch.has_stranger.tolist() == batch.inputs['valid'].tolist()
+      strangers += list(batch.stranger['reference'][:count])
+      for identity, picture in zip(batch.identities, strangers[-count:],
+                                   strict=True):  # fmt: skip
+        people = _of_person(records, picture)
+        assert people and identity not in people
+    seen.append(strangers)
+  np.testing.assert_array_equal(seen[0], seen[1])
+
+
+def test_nobody_is_a_stranger_among_pictures_of_one_person(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+
+  class First:
+    def __len__(self):
+      return 3
+
+    def __getitem__(self, position):
+      return records[position]
+
+  batch = next(evaluation_data.evaluation_batches(First(), 'test', 64, 4))
+  assert not batch.has_stranger.any()
+
+
+def test_several_references_come_in_turn_and_are_never_the_picture(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+  one, three = (
+    next(
+      evaluation_data.evaluation_batches(
+        records, 'test', 64, 4, references=count
+      )
+    )
+    for count in (1, 3)
+  )
+  pictures = one.inputs['image']
+  assert three.inputs['reference'].shape == (4, 3, 64, 64, 3)
+  assert three.inputs['reference_eyes'].shape == (4, 3, 2, 2)
+  # Three pictures of the first person: after two references they come again.
+  for picture, places in ((0, (1, 2, 1)), (1, (2, 0, 2)), (2, (0, 1, 0))):
+    np.testing.assert_array_equal(
+      three.inputs['reference'][picture], pictures[list(places)]
+    )
+  for name, value in one.inputs.items():
+    np.testing.assert_array_equal(three.shown[name], value)
+
+
+def test_irises_are_scaled_with_the_picture(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+  batch = next(evaluation_data.evaluation_batches(records, 'test', 64, 2))
+  stored = records[0].irises
+  np.testing.assert_allclose(batch.irises[0, :, :2], (stored[:, :2] - 0.5) / 2)
+  np.testing.assert_allclose(batch.irises[0, :, 2], stored[:, 2] / 2)
+  inside = np.linalg.norm(
+    batch.irises[0, :, :2] - batch.inputs['eyes'][0], axis=-1
+  )
+  assert (inside < 3).all()
