@@ -76,7 +76,7 @@ def option(default: Any, text: str) -> Any:
 class Config:
   """One run of training. Made by `make`, which fills preset and size in."""
 
-  preset: Preset = option('reference', 'which model of the paper')
+  preset: Preset = option('reference', 'which model')
   size: Size = option('small', 'how large its networks are')
   dataset: Dataset = option('synth_id', 'name of the data set')
   data_dir: str = option('', 'folder of the built data sets')
@@ -108,6 +108,7 @@ class Config:
   adversarial_weight: float = option(0.02, "weight of D's opinion in G's loss")
   gradient_penalty: float = option(1.0, "weight of R1 in D's loss")
   reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
+  eye_weight: float = option(4.0, 'of the L1 at an eye, besides 1 everywhere')
   perceptual_weight: float = option(0.0, "weight of the codes' distance")
   normalization: Normalization = option('none', 'of the features of G')
   spectral_norm: bool = option(False, 'divided out of the kernels of D')
@@ -146,7 +147,7 @@ class Config:
     for name in (
       'generator_learning_rate', 'discriminator_learning_rate',
       'adversarial_weight', 'gradient_penalty', 'reconstruction_weight',
-      'perceptual_weight',
+      'perceptual_weight', 'eye_weight',
     ):  # fmt: skip
       value = getattr(self, name)
       if not (math.isfinite(value) and value >= 0):

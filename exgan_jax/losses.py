@@ -48,25 +48,26 @@ def generator_loss(
 def reconstruction_loss(
   image: Float[Array, 'b h w 3'],
   painted: Float[Array, 'b h w 3'],
-  mask: Float[Array, 'b h w 1'],
+  weight: Float[Array, 'b h w 1'],
 ) -> Float[Array, '']:
-  """Mean absolute error over the pixels of the holes.
+  """Weighted mean absolute error over the pixels of the holes.
 
-  The composited output is exact outside the hole, so this is the paper's
-  L1 term divided by the hole's share of the picture: its weight then means
-  the same for large and small holes.
+  The composited output is exact outside the hole, so with equal weights this
+  is the paper's L1 term divided by the hole's share of the picture: it then
+  means the same for large and small holes.
 
   Args:
     image: what the hole hid, of any range.
     painted: what was painted.
-    mask: 1 in the hole, 0 outside.
+    weight: positive in the hole, 0 outside.
 
   Returns:
     The mean over the pixels and channels of all holes of the batch, 0 where
     no picture has a hole.
   """
-  hole = jnp.sum(mask) * image.shape[-1]
-  return jnp.sum(jnp.abs(image - painted) * mask) / jnp.maximum(hole, 1.0)
+  total = jnp.sum(weight) * image.shape[-1]
+  # Weights may be small, but not as small as this.
+  return jnp.sum(jnp.abs(image - painted) * weight) / jnp.maximum(total, 1e-6)
 
 
 def squared_error(

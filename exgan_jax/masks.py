@@ -44,6 +44,25 @@ def hole_masks(
   return either[..., None].astype(eyes.dtype)
 
 
+def nearness(
+  eyes: Float[Array, 'b 2 2'], resolution: int
+) -> Float[Array, 'b h w 1']:
+  """How near each pixel is to an eye: 1 at its centre, 0 far away.
+
+  A Gaussian whose standard deviation is a twentieth of the picture's side,
+  which is about half the height of an eye with its lids.
+
+  Args:
+    eyes: centres of the eyes (left, right), as (x, y) in pixels.
+    resolution: side of the square pictures in pixels.
+  """
+  index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
+  offset = (index - eyes[..., None]) * (20.0 / resolution)
+  falloff = jnp.exp(-0.5 * offset**2)  # [b, eye, (x, y), pixel]
+  columns, rows = falloff[:, :, 0], falloff[:, :, 1]
+  return jnp.max(rows[..., :, None] * columns[..., None, :], axis=1)[..., None]
+
+
 def composite(
   image: Float[Array, 'b h w c'],
   painted: Float[Array, 'b h w c'],

@@ -19,6 +19,8 @@ from exgan_jax.state import Params, make_encoder
 
 Batch = dict[str, jax.Array]
 
+Told = jax.Array | tuple[jax.Array, jax.Array] | None
+
 # Of a batch, what tells whose eyes to paint.
 REFERENCE = ('reference', 'reference_eyes', 'reference_boxes')
 
@@ -31,6 +33,8 @@ class Scene:
   Attributes:
     image: float32 [b, h, w, 3] in [-1, 1], the ground truth.
     mask: float32 [b, h, w, 1], 1 in the hole.
+    weight: float32 [b, h, w, 1], what the error of each pixel counts: 0 out of
+      the hole.
     eyes: float32 [b, 2, 2], centres as (x, y) in pixels.
     exemplar: float32 [b, h, w, 4], the reference and the mask of its eyes;
       [b, h, w, 0] for a model that is not shown it.
@@ -40,6 +44,7 @@ class Scene:
 
   image: jax.Array
   mask: jax.Array
+  weight: jax.Array
   eyes: jax.Array
   exemplar: jax.Array
   told: jax.Array | None
@@ -63,8 +68,10 @@ def make_scene(config: Config, batch: Batch, encoder: Params) -> Scene:
   exemplar = jnp.zeros((*batch['image'].shape[:-1], 0), jnp.float32)
   told = None
   if config.exemplar == 'image':
-    mask = masks.hole_masks(eyes, batch['reference_boxes'], config.resolution)
-    exemplar = jnp.concatenate([reference, mask], axis=-1)
+    reference_mask = masks.hole_masks(
+      eyes, batch['reference_boxes'], config.resolution
+    )
+    exemplar = jnp.concatenate([reference, reference_mask], axis=-1)
     if config.warp_reference:
       exemplar = warp.onto_eyes(exemplar, eyes, batch['eyes'])
     if config.injection != 'none':
@@ -72,9 +79,12 @@ def make_scene(config: Config, batch: Batch, encoder: Params) -> Scene:
       told = masks.eye_crops(reference, eyes, side)
   elif config.exemplar == 'code':
     told = _mean_code(config, encoder, reference, eyes)
+  mask = masks.hole_masks(batch['eyes'], batch['boxes'], config.resolution)
+  near = masks.nearness(batch['eyes'], config.resolution)
   return Scene(
     image=to_float(batch['image']),
-    mask=masks.hole_masks(batch['eyes'], batch['boxes'], config.resolution),
+    mask=mask,
+    weight=mask * (1.0 + config.eye_weight * near),
     eyes=batch['eyes'],
     exemplar=exemplar,
     told=told,
@@ -102,15 +112,17 @@ def _mean_code(
   return jnp.mean(each(reference, eyes), axis=0)
 
 
-def generator_input(scene: Scene) -> tuple[jax.Array, jax.Array | None]:
+def generator_input(config: Config, scene: Scene) -> tuple[jax.Array, Told]:
   """What the generator sees.
 
   Returns:
     Holed image, hole mask, exemplar: float32 [b, h, w, 4 or 8]; and what it
-    is told besides.
+    is told besides: a code and where the eyes are, or crops, or nothing.
   """
   holed = scene.image * (1.0 - scene.mask)
   picture = jnp.concatenate([holed, scene.mask, scene.exemplar], axis=-1)
+  if config.exemplar == 'code':
+    return picture, (scene.told, scene.eyes)
   return picture, scene.told
 
 

@@ -18,6 +18,7 @@ from exgan_jax.config import Config
 from exgan_jax.scene import (
   REFERENCE,
   Batch,
+  Scene,
   discriminator_input,
   eye_codes,
   generator_input,
@@ -48,7 +49,7 @@ def make_train_step(config: Config) -> Step:
 
     def paint(params):
       painted, statistics = generator.train(
-        params, state.generator_statistics, *generator_input(scene)
+        params, state.generator_statistics, *generator_input(config, scene)
       )
       return masks.composite(scene.image, painted, scene.mask), statistics
 
@@ -66,14 +67,14 @@ def make_train_step(config: Config) -> Step:
       return (logits, penalty), statistics
 
     def appearance_loss(fake):
-      l1 = losses.reconstruction_loss(scene.image, fake, scene.mask)
+      metrics, l1 = _reconstruction(scene, fake)
       if not config.perceptual_weight:
-        return config.reconstruction_weight * l1, {'l1_hole': l1 / 2.0}
+        return config.reconstruction_weight * l1, metrics
       codes = eye_codes(config, state.encoder, fake, scene.eyes)
       perceptual = losses.perceptual_loss(codes, scene.told)
       loss = config.reconstruction_weight * l1
       loss += config.perceptual_weight * perceptual
-      return loss, {'l1_hole': l1 / 2.0, 'perceptual_loss': perceptual}
+      return loss, metrics | {'perceptual_loss': perceptual}
 
     # The painted pictures pass forward once through each network; the two
     # losses differ only in what is pulled back through them, and how far.
@@ -140,14 +141,13 @@ def make_warmup_step(config: Config) -> Step:
 
     def loss(params):
       painted, statistics = generator.train(
-        params, state.generator_statistics, *generator_input(scene)
+        params, state.generator_statistics, *generator_input(config, scene)
       )
       fake = masks.composite(scene.image, painted, scene.mask)
-      l1 = losses.reconstruction_loss(scene.image, fake, scene.mask)
-      return l1, statistics
+      metrics, l1 = _reconstruction(scene, fake)
+      return l1, (metrics, statistics)
 
-    # In [0, 1] images, as everything that is reported.
-    return _reconstruction_step(config, state, loss, 'l1_hole', 0.5)
+    return _alone(config, state, loss)
 
   return warmup_step
 
@@ -170,9 +170,10 @@ def make_compressor_step(config: Config) -> Step:
         params, state.generator_statistics, crops
       )
       # Squares, as an iris is a small part of the crop, but far off when wrong.
-      return losses.squared_error(crops, drawn), statistics
+      error = losses.squared_error(crops, drawn)
+      return error, ({'mse_eyes': error / 4.0}, statistics)
 
-    return _reconstruction_step(config, state, loss, 'mse_eyes', 0.25)
+    return _alone(config, state, loss)
 
   return compressor_step
 
@@ -198,7 +199,7 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
       return jnp.mean(passes(several), axis=0)
     scene = make_scene(config, batch, model.encoder)
     painted = generator(
-      model.generator, model.statistics, *generator_input(scene)
+      model.generator, model.statistics, *generator_input(config, scene)
     )
     return (masks.composite(scene.image, painted, scene.mask) + 1.0) / 2.0
 
@@ -211,20 +212,25 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   return draw_step if config.preset == 'compressor' else paint_step
 
 
-def _reconstruction_step(
+def _reconstruction(scene: Scene, fake: jax.Array) -> tuple[Metrics, jax.Array]:
+  """The mean error over the hole in [0, 1] images, to report; and the loss."""
+  l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
+  weighted = losses.reconstruction_loss(scene.image, fake, scene.weight)
+  return {'l1_hole': l1_hole / 2.0}, weighted
+
+
+def _alone(
   config: Config,
   state: TrainState,
-  loss: Callable[[Params], tuple[jax.Array, Statistics]],
-  name: str,
-  scale: float,
+  loss: Callable[[Params], tuple[jax.Array, tuple[Metrics, Statistics]]],
 ) -> tuple[TrainState, Metrics]:
-  (value, statistics), grads = jax.value_and_grad(loss, has_aux=True)(
+  """A step without a discriminator."""
+  (_, (metrics, statistics)), grads = jax.value_and_grad(loss, has_aux=True)(
     state.generator
   )
   new_state = _update_generator(config, state, grads, statistics)
-  return new_state, {
-    name: value * scale,
-    'generator_gradient_norm': optax.tree.norm(grads),
+  return new_state, metrics | {
+    'generator_gradient_norm': optax.tree.norm(grads)
   }
 
 

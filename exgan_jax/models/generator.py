@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -56,10 +57,11 @@ class GeneratorConfig:
 class Generator(nnx.Module):
   """Paints the hole of a picture.
 
-  Called with float [b, h, w, in_channels], sides divisible by four, and the
-  exemplar's code, float [b, code_size], or the crops of the reference's eyes,
-  float [b, 2, crop_side, crop_side, 3], where the model takes either; returns
-  float32 [b, h, w, 3] in [-1, 1].
+  Called with float [b, h, w, in_channels], sides divisible by four, and what
+  the layer in the bottleneck is told, where the model has one: the exemplar's
+  code, float [b, code_size], and the centres of the hole's eyes, float
+  [b, 2, 2] in pixels; or the crops of the reference's eyes, float
+  [b, 2, crop_side, crop_side, 3]. Returns float32 [b, h, w, 3] in [-1, 1].
   """
 
   def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs):
@@ -80,7 +82,9 @@ class Generator(nnx.Module):
       ]
     )
     if config.code_size:
-      self.told = CodeInjection(4 * c, config.code_size, **layer)
+      # A map as large as an eye at a quarter of the resolution, and odd.
+      map_side = config.crop_side // 4 + 1
+      self.told = CodeInjection(4 * c, config.code_size, map_side, **layer)
     elif config.injection == 'modulation':
       self.told = EyeModulation(4 * c, config.crop_side, c, **layer)
     elif config.injection == 'attention':
@@ -104,12 +108,18 @@ class Generator(nnx.Module):
     self.output = conv(c, 3, activation=nnx.tanh, normalization='none')
 
   def __call__(
-    self, x: Float[Array, 'b h w c'], told: Float[Array, 'b ...'] | None = None
+    self,
+    x: Float[Array, 'b h w c'],
+    told: jax.Array | tuple[jax.Array, jax.Array] | None = None,
   ) -> Float[Array, 'b h w 3']:
     steps = []
     for layer in self.encoder:
       x = layer(x)
       steps.append(x)
+    if isinstance(told, tuple):
+      code, eyes = told
+      # Four pixels make one; an index is the place of a pixel's centre.
+      told = code, (eyes + 0.5) / 4.0 - 0.5
     if self.told is not None:
       x = self.told(x, told)
     for layer in self.bottleneck:

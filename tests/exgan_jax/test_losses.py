@@ -62,6 +62,15 @@ def test_reconstruction_loss_is_the_mean_over_hole_pixels():
   )
 
 
+def test_reconstruction_loss_weighs_pixels():
+  image = jnp.zeros((1, 2, 2, 3))
+  painted = image.at[0, 0, 0].set(1.0).at[0, 0, 1].set(4.0)
+  weight = jnp.zeros((1, 2, 2, 1)).at[0, 0, 0].set(3.0).at[0, 0, 1].set(1.0)
+  np.testing.assert_allclose(
+    losses.reconstruction_loss(image, painted, weight), 7 / 4, rtol=1e-6
+  )
+
+
 def test_reconstruction_loss_without_a_hole_is_zero():
   ones, zeros = jnp.ones((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 1))
   assert float(losses.reconstruction_loss(ones, 2.0 * ones, zeros)) == 0.0

@@ -156,3 +156,14 @@ def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
   np.testing.assert_array_equal(
     crops.sum(axis=(2, 3, 4)), jnp.stack([hole.sum(axis=(1, 2, 3))] * 2, axis=1)
   )
+
+
+def test_nearness_is_one_at_an_eye_and_falls_off_the_same_all_around():
+  near = masks.nearness(jnp.asarray([[[5.0, 6.0], [14.0, 6.0]]]), 20)
+  assert near.shape == (1, 20, 20, 1)
+  field = np.asarray(near)[0, ..., 0]
+  assert field[6, 5] == field[6, 14] == 1.0
+  # One standard deviation is a pixel at this size.
+  for row, column in ((6, 4), (5, 5), (7, 5), (6, 15)):
+    np.testing.assert_allclose(field[row, column], np.exp(-0.5), rtol=1e-6)
+  assert field[19].max() < 1e-6

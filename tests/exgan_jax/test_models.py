@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from exgan_jax import config as config_lib
 from exgan_jax import state as state_lib
+from exgan_jax.models.conditioning import CodeInjection
 from exgan_jax.scene import Scene, discriminator_input, generator_input
 
 SHRUNK = {
@@ -47,9 +49,11 @@ def _scene(config, batch=2):
     told = noise(batch, 2 * config.code_size)
   elif config.injection != 'none':
     told = noise(batch, 2, 8, 8, 3)
+  mask = jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0)
   return Scene(
     image=noise(batch, side, side, 3),
-    mask=jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0),
+    mask=mask,
+    weight=mask,
     eyes=jnp.asarray([[[10.0, 14.0], [22.0, 14.0]]] * batch),
     exemplar=noise(batch, side, side, exemplar_channels),
     told=told,
@@ -80,7 +84,7 @@ def _made(config, make):
 )
 def test_generator_paints_float32_in_range(config, channels):
   generator, params, statistics = _made(config, state_lib.make_generator)
-  picture, told = generator_input(_scene(config))
+  picture, told = generator_input(config, _scene(config))
   painted = generator(params, statistics, picture, told)
   assert picture.shape == (2, 32, 32, channels)
   assert painted.shape == (2, 32, 32, 3)
@@ -95,8 +99,8 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
     scene, image=jnp.where(scene.mask > 0, -scene.image, scene.image)
   )
   for a, b in zip(
-    jax.tree.leaves(generator_input(scene)),
-    jax.tree.leaves(generator_input(other)),
+    jax.tree.leaves(generator_input(TINY, scene)),
+    jax.tree.leaves(generator_input(TINY, other)),
     strict=True,
   ):
     np.testing.assert_array_equal(a, b)
@@ -104,7 +108,7 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
 
 def test_every_pixel_of_the_hole_sees_all_around_it():
   generator, params, statistics = _made(TINY, state_lib.make_generator)
-  picture, told = generator_input(_scene(TINY, batch=1))
+  picture, told = generator_input(TINY, _scene(TINY, batch=1))
 
   def centre(x):
     return generator(params, statistics, x, told)[0, 13, 15].sum()
@@ -123,12 +127,32 @@ def test_every_pixel_of_the_hole_sees_all_around_it():
 )
 def test_every_number_that_is_told_reaches_the_hole(config):
   generator, params, statistics = _made(config, state_lib.make_generator)
-  picture, told = generator_input(_scene(config))
+  picture, told = generator_input(config, _scene(config))
 
   def total(told):
     return generator(params, statistics, picture, told).sum()
 
-  assert bool((jnp.abs(jax.grad(total)(told)) > 0).all())
+  for slope in jax.tree.leaves(jax.grad(total)(told)):
+    assert bool((jnp.abs(slope) > 0).all())
+
+
+def test_a_code_is_laid_down_where_its_eye_is():
+  layer = CodeInjection(2, 6, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
+  code = jnp.asarray([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
+  centres = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
+  zeros = jnp.zeros((1, 16, 16, 2))
+  drawn = np.asarray(layer(zeros, (code, centres)))[0]
+  left = (code[0, :3] @ layer.left.kernel[...]).reshape(3, 3, 2)
+  np.testing.assert_allclose(drawn[4:7, 3:6], left, rtol=1e-5, atol=1e-6)
+  drawn[4:7, 3:6] = 0.0
+  assert not drawn.any()
+  # The other eye, between two pixels: half of the map on each side.
+  other = np.asarray(layer(zeros, (code[:, ::-1], centres)))[0]
+  right = (code[0, 2::-1] @ layer.right.kernel[...]).reshape(3, 3, 2)
+  spread = np.zeros((3, 4, 2))
+  spread[:, :3] += right / 2
+  spread[:, 1:] += right / 2
+  np.testing.assert_allclose(other[7:10, 11:15], spread, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +254,7 @@ def _without_wrappers(params):
 def test_batch_norm_uses_the_batch_in_training_and_averages_after():
   config = _config('gan', normalization='batch')
   generator, params, kept = _made(config, state_lib.make_generator)
-  inputs = generator_input(_scene(config))
+  inputs = generator_input(config, _scene(config))
   trained, after = generator.train(params, kept, *inputs)
   assert any(bool((a != b).any()) for a, b in zip(kept, after, strict=True))
   for _ in range(200):

@@ -79,6 +79,17 @@ def test_training_makes_the_hole_better(config, whole, tmp_path):
   assert np.mean(errors[-3:]) < 0.9 * np.mean(errors[:3])
 
 
+def test_a_run_begins_with_reconstruction_alone(config, tmp_path):
+  warmed = dataclasses.replace(
+    config, workdir=str(tmp_path / 'warmed'), warmup_steps=6
+  )
+  train(warmed)
+  lines = _lines(warmed.workdir)
+  assert [line['step'] for line in lines] == [3, 6, 9, 12]
+  played = ['discriminator_loss' in line for line in lines]
+  assert played == [False, False, True, True]
+
+
 def test_the_same_command_again_changes_nothing(config, whole):
   before = _lines(config.workdir)
   _assert_equal(train(config), whole)

@@ -25,12 +25,14 @@ from exgan_jax.train_step import (
 SHRUNK = {
   'resolution': 32, 'generator_width': 4, 'discriminator_width': 4,
   'compressor_width': 4, 'code_size': 6, 'batch_size': 2,
-  'adversarial_weight': 0.3, 'gradient_penalty': 0.7,
+  'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0,
   'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3,
 }  # fmt: skip
 CONFIGS = {
   'reference': config_lib.make('reference', 'tiny', **SHRUNK),
-  'code': config_lib.make('code', 'tiny', **SHRUNK, perceptual_weight=0.2),
+  'code': config_lib.make(
+    'code', 'tiny', **SHRUNK, perceptual_weight=0.2, eye_weight=3.0
+  ),
   'guided': config_lib.make(
     'guided', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
     adversarial_loss='least_squares',
@@ -85,7 +87,7 @@ def _gradients(config, before, batch):
 
   def paint(g):
     painted, _ = generator.train(
-      g, before.generator_statistics, *generator_input(scene)
+      g, before.generator_statistics, *generator_input(config, scene)
     )
     return masks.composite(scene.image, painted, scene.mask)
 
@@ -97,7 +99,7 @@ def _gradients(config, before, batch):
     painted = paint(g)
     loss = 0.3 * losses.generator_loss(
       judge(before.discriminator, painted), config.adversarial_loss
-    ) + losses.reconstruction_loss(scene.image, painted, scene.mask)
+    ) + losses.reconstruction_loss(scene.image, painted, scene.weight)
     if config.exemplar == 'code':
       codes = eye_codes(config, before.encoder, painted, scene.eyes)
       loss += 0.2 * losses.perceptual_loss(codes, scene.told)
