@@ -66,16 +66,6 @@ def make_train_step(config: Config) -> Step:
       penalty = losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
       return (logits, penalty), statistics
 
-    def appearance_loss(fake):
-      metrics, l1 = _reconstruction(scene, fake)
-      if not config.perceptual_weight:
-        return config.reconstruction_weight * l1, metrics
-      codes = eye_codes(config, state.encoder, fake, scene.eyes)
-      perceptual = losses.perceptual_loss(codes, scene.told)
-      loss = config.reconstruction_weight * l1
-      loss += config.perceptual_weight * perceptual
-      return loss, metrics | {'perceptual_loss': perceptual}
-
     # The painted pictures pass forward once through each network; the two
     # losses differ only in what is pulled back through them, and how far.
     fake, pull_generator, statistics = jax.vjp(
@@ -102,7 +92,8 @@ def make_train_step(config: Config) -> Step:
       fake_logits, config.adversarial_loss
     )
     (_, appearance), fake_grad = jax.value_and_grad(
-      appearance_loss, has_aux=True
+      lambda fake: _appearance(config, state.encoder, scene, fake),
+      has_aux=True,
     )(fake)
     (g_grads,) = pull_generator(
       fake_grad + config.adversarial_weight * pull_fake(slope)[1]
@@ -217,6 +208,20 @@ def _reconstruction(scene: Scene, fake: jax.Array) -> tuple[Metrics, jax.Array]:
   l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
   weighted = losses.reconstruction_loss(scene.image, fake, scene.weight)
   return {'l1_hole': l1_hole / 2.0}, weighted
+
+
+def _appearance(
+  config: Config, encoder: Params, scene: Scene, fake: jax.Array
+) -> tuple[jax.Array, Metrics]:
+  """All that the generator is told but by the discriminator."""
+  metrics, l1 = _reconstruction(scene, fake)
+  loss = config.reconstruction_weight * l1
+  if config.perceptual_weight:
+    codes = eye_codes(config, encoder, fake, scene.eyes)
+    perceptual = losses.perceptual_loss(codes, scene.told)
+    metrics = metrics | {'perceptual_loss': perceptual}
+    loss = loss + config.perceptual_weight * perceptual
+  return loss, metrics
 
 
 def _alone(

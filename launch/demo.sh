@@ -9,9 +9,9 @@ source "$(dirname "$0")/setup.sh"
 
 python -m tfds_celeb_id.synth_id \
   --data-dir "$out/data" --people 600 --pictures 6 --seed 0
-exgan train --preset reference --size tiny --resolution 64 --steps 1000 \
-  --generator-learning-rate 1e-3 --dataset synth_id \
-  --data-dir "$out/data" --workdir "$out/reference" \
-  --sample-every 250 --checkpoint-every 250
-exgan evaluate --workdir "$out/reference" --data-dir "$out/data" \
+exgan train --preset guided --size tiny --resolution 64 --batch-size 8 \
+  --steps 3500 --warmup-steps 3200 --decay-steps 4000 --dataset synth_id \
+  --data-dir "$out/data" --workdir "$out/guided" \
+  --sample-every 500 --checkpoint-every 250
+exgan evaluate --workdir "$out/guided" --data-dir "$out/data" \
   --split test --baselines --output "$out/results.json"

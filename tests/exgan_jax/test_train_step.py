@@ -35,6 +35,7 @@ CONFIGS = {
   ),
   'guided': config_lib.make(
     'guided', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
+    injection='attention',
     adversarial_loss='least_squares',
   ),
 }  # fmt: skip
