@@ -61,7 +61,7 @@ def _tents(
 ) -> Float[Array, 'b 2 side size']:
   """How much each place of a map along an axis gives to each pixel."""
   offset = jnp.arange(side, dtype=jnp.float32) - side // 2
-  at = (centres[..., None] + offset)[..., None]
+  at = (centres[..., None] + offset[None, None])[..., None]
   pixels = jnp.arange(size, dtype=jnp.float32)[None, None, None, :]
   return jnp.maximum(0.0, 1.0 - jnp.abs(pixels - at))
 
@@ -121,7 +121,8 @@ class EyeAttention(nnx.Module):
     # Which eye, and where in it, that a position may ask for.
     self.places = nnx.Param(jnp.zeros((2, side, side, 2 * width)))
     self.query = nnx.Linear(channels, channels, **layer)
-    self.key = nnx.Linear(2 * width, channels, **layer)
+    # A bias here would add the same to all that a position may attend to.
+    self.key = nnx.Linear(2 * width, channels, use_bias=False, **layer)
     self.value = nnx.Linear(2 * width, channels, **layer)
 
   def __call__(self, x: Features, crops: Crops) -> Features:

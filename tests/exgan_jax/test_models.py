@@ -141,7 +141,7 @@ def test_a_code_is_laid_down_where_its_eye_is():
   code = jnp.asarray([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
   centres = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
   zeros = jnp.zeros((1, 16, 16, 2))
-  drawn = np.asarray(layer(zeros, (code, centres)))[0]
+  drawn = np.array(layer(zeros, (code, centres)))[0]
   left = (code[0, :3] @ layer.left.kernel[...]).reshape(3, 3, 2)
   np.testing.assert_allclose(drawn[4:7, 3:6], left, rtol=1e-5, atol=1e-6)
   drawn[4:7, 3:6] = 0.0
@@ -231,8 +231,9 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
   discriminator, params, kept = _made(config, state_lib.make_discriminator)
   scene = _scene(config)
   seen = discriminator_input(config, scene, {}, scene.image)
+  train = jax.jit(discriminator.train)
   for _ in range(50):  # A step of power iteration each.
-    logits, kept = discriminator.train(params, kept, *seen)
+    logits, kept = train(params, kept, *seen)
   plain = state_lib.make_discriminator(_config('gan'))
   divided = jax.tree.map(
     lambda leaf: leaf
@@ -255,10 +256,11 @@ def test_batch_norm_uses_the_batch_in_training_and_averages_after():
   config = _config('gan', normalization='batch')
   generator, params, kept = _made(config, state_lib.make_generator)
   inputs = generator_input(config, _scene(config))
-  trained, after = generator.train(params, kept, *inputs)
+  train = jax.jit(generator.train)
+  trained, after = train(params, kept, *inputs)
   assert any(bool((a != b).any()) for a, b in zip(kept, after, strict=True))
   for _ in range(200):
-    _, after = generator.train(params, after, *inputs)
+    _, after = train(params, after, *inputs)
   np.testing.assert_allclose(
     generator(params, after, *inputs), trained, rtol=0.05, atol=0.05
   )

@@ -31,7 +31,7 @@ SHRUNK = {
 CONFIGS = {
   'reference': config_lib.make('reference', 'tiny', **SHRUNK),
   'code': config_lib.make(
-    'code', 'tiny', **SHRUNK, perceptual_weight=0.2, eye_weight=3.0
+    'code', 'tiny', **SHRUNK, perceptual_weight=0.2
   ),
   'guided': config_lib.make(
     'guided', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
