@@ -49,8 +49,7 @@ def nearness(
 ) -> Float[Array, 'b h w 1']:
   """How near each pixel is to an eye: 1 at its centre, 0 far away.
 
-  A Gaussian whose standard deviation is a twentieth of the picture's side,
-  which is about half the height of an eye with its lids.
+  A Gaussian whose standard deviation is a twentieth of the picture's side.
 
   Args:
     eyes: centres of the eyes (left, right), as (x, y) in pixels.

@@ -13,7 +13,11 @@ set -euo pipefail
 [[ $# -ge 3 ]] || { sed -n '2,11s/^# //p' "$0" >&2 && exit 2; }
 dataset=$1 data=$2 out=$3
 shift 3
+[[ $data = /* ]] || data=$PWD/$data
+[[ $out = /* ]] || out=$PWD/$out
 seeds=${*:-0}
+source "$(dirname "$0")/setup.sh"
+mkdir -p "$out"
 export dataset data out SIZE=${SIZE:-tiny} RESOLUTION=${RESOLUTION:-64}
 export FLAGS=${FLAGS:-} COMPRESSOR_FLAGS=${COMPRESSOR_FLAGS:-}
 models=${MODELS:-gan reference code guided}
@@ -21,7 +25,6 @@ models=${MODELS:-gan reference code guided}
 train() { # preset, folder, flags
   local preset=$1 folder=$2
   shift 2
-  mkdir -p "$folder"
   exgan train --preset "$preset" --size "$SIZE" --resolution "$RESOLUTION" \
     --dataset "$dataset" --data-dir "$data" --workdir "$folder" "$@" \
     2>> "$folder.log" || { tail -n 1 "$folder.log" >&2 && return 1; }
