@@ -5,6 +5,7 @@ import pathlib
 import setuptools
 
 PHOTOS = ['mediapipe>=1.2,<2']
+DOWNLOAD = ['aiohttp>=3.10,<4']
 # The command imports apache_beam when it starts.
 BUILD = [
   'apache-beam',
@@ -35,6 +36,7 @@ setuptools.setup(
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12.8,<0.13',
     'pillow>=11',
+    'requests',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.10,<5',
     'tqdm',
@@ -42,11 +44,17 @@ setuptools.setup(
   extras_require={
     # What the `tfds` command needs; training and evaluation never import it.
     'build': BUILD,
+    # Fetching Celeb-ID's pictures from where they were found.
+    'download': DOWNLOAD,
     # Finding faces in photographs.
     'photos': PHOTOS,
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
-    'test': [*PHOTOS, *BUILD, 'pytest>=8', 'ruff>=0.12'],
+    'test': [
+      *(*BUILD, *DOWNLOAD, *PHOTOS),
+      # TFDS's test case imports dill.
+      *('dill', 'hypothesis', 'pytest>=8', 'ruff>=0.12'),
+    ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},
   classifiers=[

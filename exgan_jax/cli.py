@@ -69,6 +69,14 @@ def _report(results: list[str], output: str) -> None:
   print(write_report(results, output))
 
 
+def _data(sheet: str | None, **options) -> None:
+  from exgan_jax.overview import overview
+
+  print(overview(sheet_path=sheet, **options))
+  if sheet:
+    print(f'picture: {sheet}')
+
+
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
     """Ends the program with one line instead of the whole usage."""
@@ -104,6 +112,14 @@ def _parser() -> argparse.ArgumentParser:
   add('--batch-size', type=int, default=32, help='pictures at once')
   add('--output', required=True, help='the results.json to write')
   add('--sheet', help='the PNG to write; next to the output by default')
+
+  data = commands.add_parser('data', help='say what a built data set holds')
+  data.set_defaults(run=_data)
+  data.add_argument('--dataset', required=True, help='its name')
+  data.add_argument(
+    '--data-dir', required=True, help='folder of the built data sets'
+  )
+  data.add_argument('--sheet', help='the PNG to write: faces and their boxes')
 
   report = commands.add_parser('report', help='one table of many results')
   report.set_defaults(run=_report)

@@ -142,14 +142,15 @@ def align(
   """
   height, width = image.shape[:2]
   crop = crop_of(face, width, height)
+  # As if the whole photograph were turned and the box cut out of it.
+  box = crop.rotation - [[0, 0, crop.left], [0, 0, crop.top]]
   turned = cv2.warpAffine(
-    image, crop.rotation, (width, height), flags=cv2.INTER_CUBIC
+    image,
+    box,
+    (crop.right - crop.left, crop.bottom - crop.top),
+    flags=cv2.INTER_CUBIC,
   )
-  square = cv2.resize(
-    turned[crop.top : crop.bottom, crop.left : crop.right],
-    (size, size),
-    interpolation=cv2.INTER_CUBIC,
-  )
+  square = cv2.resize(turned, (size, size), interpolation=cv2.INTER_CUBIC)
   scale_y = size / (crop.bottom - crop.top)
   scale_x = scale_y if one_scale else size / (crop.right - crop.left)
   eyes = np.full((2, 2), np.nan, np.float32)

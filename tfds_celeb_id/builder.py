@@ -8,17 +8,14 @@ import logging
 import os
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 import tqdm
 
-from tfds_celeb_id import records, spill
+from tfds_celeb_id import records, spill, work
 from tfds_celeb_id.errors import InputError
-
-# TFDS keeps one shard in memory while it writes it: some 50 MB.
-RECORDS_PER_SHARD = 2048
 
 # Loaded only where the `tfds` command runs.
 _TFDS_COMMAND = 'tensorflow_datasets.scripts.cli.build'
@@ -36,6 +33,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   """
 
   SIZE: int
+  HOMEPAGE: str | None = None
   EXTRA_FEATURES: Mapping[str, Any] = types.MappingProxyType({})
 
   def __init__(
@@ -55,10 +53,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       self.info.set_file_format('array_record', override=True)
 
   @abc.abstractmethod
-  def _entries(
-    self, dl_manager: tfds.download.DownloadManager
-  ) -> tuple[Iterator[records.Entry | records.Rejected], int]:
-    """Returns every picture in order, and how many there are."""
+  def _work(self, dl_manager: tfds.download.DownloadManager) -> work.Work:
+    """Returns what is to be done for every picture."""
 
   def _parameters(self) -> dict[str, Any]:
     """Returns what the records depend on and the version does not tell."""
@@ -68,6 +64,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     return self.dataset_info_from_configs(
       features=records.features(self.SIZE, **self.EXTRA_FEATURES),
       disable_shuffling=True,
+      homepage=self.HOMEPAGE,
       metadata=tfds.core.MetadataDict(),
     )
 
@@ -78,9 +75,11 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       InputError: the input cannot be used, or the records cannot be written.
         Under the `tfds` command it ends the program with one line and code 2.
     """
+    config = kwargs.get('download_config')
+    self._manual_dir = config.manual_dir if config else None
     new = [folder for folder in self._folders_of_tfds() if not folder.exists()]
     try:
-      self._check_parameters(kwargs.get('download_config'))
+      self._check_parameters(config)
       super().download_and_prepare(**kwargs)
     except (InputError, OSError) as error:
       for folder in new:
@@ -92,6 +91,31 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         raise error from error.__cause__
       print(f'{self.name}: {error}', file=sys.stderr)
       sys.exit(2)
+
+  def _manual_folder(
+    self, dl_manager: tfds.download.DownloadManager, instruction: str = ''
+  ) -> str | None:
+    """Returns the manual directory, None if the default one holds nothing.
+
+    Args:
+      dl_manager: knows where it is.
+      instruction: what to do about it; with one, None is not returned.
+
+    Raises:
+      InputError: there is none, although it was named or there has to be one.
+    """
+    try:
+      folder = os.fspath(dl_manager.manual_dir)
+    except AssertionError as error:  # TFDS's answer to a missing one.
+      if not (instruction or self._manual_dir):
+        return None
+      message = str(error).partition('. ')[0]
+      raise InputError(f'{message}{instruction and ": " + instruction}') from (
+        error
+      )
+    except NotADirectoryError as error:
+      raise InputError(f'{self._manual_dir} is not a folder') from error
+    return folder
 
   def _folders_of_tfds(self) -> list[os.PathLike]:
     """Returns the folders that TFDS makes before it knows if it can build."""
@@ -118,24 +142,31 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
           f'{value}: remove it or choose another --data_dir'
         )
 
+  def _example_writer(self):
+    return DeterministicWriter(file_format=self.info.file_format)
+
   def _shard_iterators_per_split(self, dl_manager):
     self._spill = spill.Spill(self.data_path)
-    splits, rejected = self._collect(dl_manager)
-    records.write_rejected(rejected, self.data_path / 'rejected.jsonl')
-    self._describe(splits, rejected)
+    splits, rejected = self._collect(self._work(dl_manager))
     # TFDS cannot write an empty split.
-    return {
-      split: [
-        functools.partial(self._examples, shard)
-        for shard in records.shards(placed, RECORDS_PER_SHARD)
-      ]
+    shards = {
+      split: list(records.shards(placed))
       for split, placed in splits.items()
       if placed
     }
+    self._describe(records.count(splits), rejected)
+    return {
+      split: [functools.partial(self._examples, shard) for shard in shards]
+      for split, shards in shards.items()
+    }
 
-  def _download_and_prepare(self, *args, **kwargs):
+  def _download_and_prepare(self, dl_manager, download_config=None):
+    config = download_config or tfds.download.DownloadConfig()
     try:
-      super()._download_and_prepare(*args, **kwargs)
+      if config.beam_options or config.beam_runner:
+        self._build_with_beam(dl_manager, config)
+      else:
+        super()._download_and_prepare(dl_manager, download_config)
     except RuntimeError as error:
       # ArrayRecord's way to say that the disk is full; it names the file.
       if os.fspath(self.data_path) not in str(error):
@@ -145,12 +176,36 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       if hasattr(self, '_spill'):
         self._spill.close()
 
-  def _collect(self, dl_manager):
+  def _build_with_beam(self, dl_manager, config):
+    from tfds_celeb_id import beam  # Apache Beam belongs to the extra `build`.
+
+    task = self._work(dl_manager)
+    self._metadata = task.metadata
+    built = beam.build(
+      task,
+      beam.Output(
+        self.info.features,
+        self._example_writer(),
+        {split: self._get_filename_template(split) for split in records.SPLITS},
+      ),
+      options=config.beam_options,
+      runner=config.beam_runner,
+    )
+    self._check_any(built.counts, len(task.items), built.rejected)
+    self.info.set_splits(tfds.core.SplitDict(built.splits))
+    self._describe(built.counts, built.rejected)
+
+  def _collect(self, task):
     """Works through all pictures; returns the splits and what is in none."""
     entries, rejected = [], []
-    found, count = self._entries(dl_manager)
+    self._metadata = task.metadata
+    results = work.results(task, self._workers)
     for each in tqdm.tqdm(
-      found, total=count, desc=self.name, unit=' pictures', smoothing=0.05
+      results,
+      total=len(task.items),
+      desc=self.name,
+      unit=' pictures',
+      smoothing=0.05,
     ):
       if isinstance(each, records.Rejected):
         rejected.append(each)
@@ -159,23 +214,21 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         entries.append(dataclasses.replace(each, blobs=spans))
     splits, unpaired = records.arrange(entries)
     rejected += unpaired
-    if not any(splits.values()):
-      raise InputError(
-        f'none of {count} pictures can be used: {_listing(rejected)}'
-      )
+    self._check_any(records.count(splits), len(task.items), rejected)
     return splits, rejected
 
-  def _describe(self, splits, rejected):
+  def _check_any(self, counts, number, rejected):
+    if not any(count['records'] for count in counts.values()):
+      raise InputError(
+        f'none of {number} pictures can be used: {_listing(rejected)}'
+      )
+
+  def _describe(self, counts, rejected):
     """Puts the counts into the log and into the data set's metadata."""
-    counts = {
-      split: {
-        'identities': len({p.entry.identity for p in placed}),
-        'records': len(placed),
-      }
-      for split, placed in splits.items()
-    }
+    records.write_rejected(rejected, self.data_path / 'rejected.jsonl')
     self.info.metadata.update(
       self._parameters(),
+      **self._metadata,
       counts=counts,
       rejected=records.count_reasons(rejected),
     )
@@ -192,8 +245,21 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def _examples(self, shard: list[records.Placed]):
     for placed in shard:
-      key = f'{placed.entry.filename} {placed.index_in_identity}'
-      yield key, records.example(placed, self._spill)
+      yield records.key(placed), records.example(placed, self._spill.get)
+
+
+class DeterministicWriter(tfds.core.writer.ExampleWriter):
+  """Writes records whose bytes follow from what they hold.
+
+  A record is a map, and protobuf writes the members of a map in an order that
+  differs from process to process unless it is asked not to.
+  """
+
+  def write(self, path, examples):
+    """Writes one shard; arguments as in TFDS."""
+    return super().write(
+      path, ((key, records.canonical(example)) for key, example in examples)
+    )
 
 
 def _listing(rejected: list[records.Rejected]) -> str:

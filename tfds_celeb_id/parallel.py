@@ -53,7 +53,7 @@ def ordered_map(
     InputError: a call raised it, which no other item would fare better with.
   """
   if workers == 0:
-    yield from (_attempt(lambda item=item: function(item)) for item in items)
+    yield from (attempt(lambda item=item: function(item)) for item in items)
     return
   workers = workers or cpu_count()
   items = iter(items)
@@ -71,7 +71,7 @@ def ordered_map(
         return
       item, future = pending.popleft()
       try:
-        result = _attempt(future.result)
+        result = attempt(future.result)
       except BrokenProcessPool:
         pool.close()
         result = _alone(function, item)
@@ -85,7 +85,12 @@ def ordered_map(
     pool.close()
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
+def attempt(call: Callable[[], Any]) -> Any:
+  """Returns what a call returns, or a `Failure` with what it raised.
+
+  Raises:
+    InputError: the call raised it.
+  """
   try:
     return call()
   except (InputError, BrokenProcessPool):
@@ -103,7 +108,7 @@ def _alone(function: Callable[[Any], Any], item: Any) -> Any:
   """Runs one item in a process of its own, to see if it breaks that one too."""
   pool = _Pool(1)
   try:
-    return _attempt(pool.submit(function, item).result)
+    return attempt(pool.submit(function, item).result)
   except BrokenProcessPool:
     return Failure('the process that worked on it died')
   finally:

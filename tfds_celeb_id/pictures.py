@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,8 +25,10 @@ class UnusablePictureError(ValueError):
   """The file is no picture that can be used; the message says why."""
 
 
-def read_picture(path: str | os.PathLike) -> UInt8[np.ndarray, 'h w 3']:
-  """Reads a picture as RGB, upright as its EXIF data say.
+def read_picture(
+  path: str | os.PathLike | BinaryIO,
+) -> UInt8[np.ndarray, 'h w 3']:
+  """Reads a picture (a path or an open file) as RGB, upright by its EXIF data.
 
   Transparent parts become white, and 16 bits are scaled to 8. Of a moving
   picture it is the first frame.
@@ -49,8 +52,7 @@ def read_picture(path: str | os.PathLike) -> UInt8[np.ndarray, 'h w 3']:
     raise UnusablePictureError('not a picture') from error
   except PermissionError as error:
     raise UnusablePictureError('cannot be read') from error
-  # Decoders of broken files raise nearly anything.
-  except Exception as error:
+  except Exception as error:  # Of broken files decoders raise nearly any.
     raise UnusablePictureError('broken') from error
 
 
@@ -83,6 +85,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     white = Image.new('RGBA', image.size, 'white')
     image = Image.alpha_composite(white, image)
   return image.convert('RGB')
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+  """Returns whether any JPEG decoder shows what `read_picture` would.
+
+  That is an RGB picture without EXIF rotation, and without much else in its
+  file. Its pixels are not decoded.
+  """
+  try:
+    with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
+      plain = image.mode == 'RGB' and not image.getexif()
+      return plain and len(data) <= 3 * image.width * image.height
+  except Exception:
+    return False
 
 
 def encode_jpeg(

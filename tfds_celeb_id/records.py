@@ -12,7 +12,7 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ TRAIN_PERCENT, VALIDATION_PERCENT = 90, 5
 # Of what is read: larger ones would overflow further on.
 _LARGEST_COORDINATE = 1e5
 SPLITS = ('train', 'validation', 'test', 'closed')
+# TFDS keeps one shard in memory while it writes it: some 50 MB.
+RECORDS_PER_SHARD = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +106,22 @@ def features(size: int, **extra) -> tfds.features.FeaturesDict:
   )
 
 
-def example(placed: Placed, kept: spill.Spill) -> dict[str, Any]:
-  """Returns the record of an entry as TFDS takes it."""
+def key(placed: Placed) -> str:
+  """Returns what names a record within its split."""
+  return f'{placed.entry.filename} {placed.index_in_identity}'
+
+
+def example(
+  placed: Placed, get: Callable[[Any], bytes] = lambda data: data
+) -> dict[str, Any]:
+  """Returns the record of an entry as TFDS takes it.
+
+  Args:
+    placed: the entry and its place.
+    get: takes the bytes from where the entry's blobs say they are.
+  """
   entry = placed.entry
-  blobs = {name: kept.get(span) for name, span in entry.blobs.items()}
+  blobs = {name: get(blob) for name, blob in entry.blobs.items()}
   return {
     # A file object is stored as it is; an array would need TensorFlow.
     **blobs | {'image': io.BytesIO(blobs['image'])},
@@ -123,6 +137,12 @@ def example(placed: Placed, kept: spill.Spill) -> dict[str, Any]:
   }
 
 
+def canonical(serialized: bytes) -> bytes:
+  """Returns a serialized record with its features in the order of names."""
+  example = tf_example_pb2.Example.FromString(serialized)
+  return example.SerializeToString(deterministic=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
   """One aligned picture as `parse` reads it back.
@@ -133,6 +153,7 @@ class Record:
     filename: its name.
     eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
     boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
+    opened: how sure it is that both eyes are open, NaN if unknown.
     index_in_identity: place among the records of the person.
     identity_size: how many they are, at least two.
     truth: JPEG bytes of the same scene with open eyes, or nothing.
@@ -145,10 +166,15 @@ class Record:
   filename: str
   eyes: Float32[np.ndarray, '2 2']
   boxes: Float32[np.ndarray, '2 2']
+  opened: float
   index_in_identity: int
   identity_size: int
   truth: bytes
   irises: Float32[np.ndarray, '2 3'] | None
+
+  def without_pictures(self) -> 'Record':
+    """Returns what is left without the pictures' bytes."""
+    return dataclasses.replace(self, image=b'', truth=b'')
 
 
 def parse(serialized: bytes) -> Record:
@@ -166,6 +192,7 @@ def parse(serialized: bytes) -> Record:
       filename=feature['filename'].bytes_list.value[0].decode(),
       eyes=_numbers(feature['eyes'], 2, 2),
       boxes=_numbers(feature['boxes'], 2, 2),
+      opened=feature['opened'].float_list.value[0],
       index_in_identity=feature['index_in_identity'].int64_list.value[0],
       identity_size=feature['identity_size'].int64_list.value[0],
       truth=b''.join(feature['truth'].bytes_list.value[:1]),
@@ -280,7 +307,18 @@ def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
   return dict(counts.most_common())
 
 
-def shards(placed: list[Placed], length: int) -> Iterator[list[Placed]]:
+def count(splits: Mapping[str, list[Placed]]) -> dict[str, dict[str, int]]:
+  """Returns how many `identities` and `records` each split has."""
+  return {
+    split: {
+      'identities': len({p.entry.identity for p in placed}),
+      'records': len(placed),
+    }
+    for split, placed in splits.items()
+  }
+
+
+def shards(placed: list[Placed]) -> Iterator[list[Placed]]:
   """Yields the records of a split in consecutive pieces."""
-  for start in range(0, len(placed), length):
-    yield placed[start : start + length]
+  for start in range(0, len(placed), RECORDS_PER_SHARD):
+    yield placed[start : start + RECORDS_PER_SHARD]

@@ -143,6 +143,7 @@ def _serialized(**changes):
     'filename': [b'a-1.jpg'],
     'eyes': [1.0, 2.0, 3.0, 4.0],
     'boxes': [5.0, 6.0, 7.0, 8.0],
+    'opened': [0.75],
     'index_in_identity': [1],
     'identity_size': [3],
   } | changes
@@ -161,6 +162,7 @@ def test_parse_reads_what_is_stored():
   np.testing.assert_array_equal(record.eyes, [[1, 2], [3, 4]])
   np.testing.assert_array_equal(record.boxes, [[5, 6], [7, 8]])
   assert (record.index_in_identity, record.identity_size) == (1, 3)
+  assert record.opened == 0.75
   assert (record.image, record.truth) == (b'jpeg', b'')
   assert records.parse(_serialized(truth=[b'open'])).truth == b'open'
 
@@ -181,6 +183,7 @@ def test_parse_reads_irises_where_they_are_known():
     {'eyes': [1.0] * 5},
     {'eyes': [float('nan')] * 4},
     {'boxes': [1e12] * 4},
+    {'opened': []},
     {'irises': []},
     {'irises': [1.0] * 4},
     {'irises': [1.0] * 5 + [float('nan')]},

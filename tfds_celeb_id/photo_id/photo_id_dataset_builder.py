@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from tfds_celeb_id import landmarks, parallel, photos, records
+from tfds_celeb_id import landmarks, photos, records, work
 from tfds_celeb_id.builder import RecordsBuilder
 from tfds_celeb_id.errors import InputError
 
@@ -32,36 +32,22 @@ class Builder(RecordsBuilder):
     super().__init__(**kwargs)
     self._detector = detector
 
-  def _entries(self, dl_manager):
-    folder = _manual_folder(dl_manager)
+  def _work(self, dl_manager):
+    folder = self._manual_folder(
+      dl_manager,
+      'name a folder with one sub-folder of photographs for each '
+      'person with --manual_dir',
+    )
     found = list(list_photos(folder))
     if not found:
       raise InputError(f'{folder} is empty')
     bundle = None
     if self._detector is landmarks.FaceLandmarker:
       bundle = os.fspath(landmarks.find_bundle())
-    return self._aligned(found, bundle), len(found)
-
-  def _aligned(self, found, bundle) -> Iterator:
-    readable = [each for each in found if isinstance(each, photos.Photo)]
     align = functools.partial(
       photos.align_photo, detector=self._detector, bundle=bundle, size=self.SIZE
     )
-    results = parallel.ordered_map(align, readable, self._workers)
-    try:
-      for each in found:
-        if isinstance(each, photos.Photo):
-          result = next(results)
-          if isinstance(result, parallel.Failure):
-            result = records.Rejected(
-              each.identity, each.filename, result.reason
-            )
-          yield result
-        else:
-          yield each
-    finally:
-      results.close()
-      photos.close_detectors()
+    return work.Work(align, found)
 
 
 def list_photos(folder: str) -> Iterator[photos.Photo | records.Rejected]:
@@ -111,17 +97,3 @@ def _sorted(folder: str) -> list[os.DirEntry]:
     return sorted(
       entries, key=lambda e: (records.readable_name(e.name), e.name)
     )
-
-
-def _manual_folder(dl_manager: tfds.download.DownloadManager) -> str:
-  try:
-    folder = os.fspath(dl_manager.manual_dir)
-  except AssertionError as error:  # TFDS's answer to a missing one.
-    message = str(error).partition('.')[0]
-    raise InputError(
-      f'{message}: name a folder with one sub-folder of photographs for each '
-      'person with --manual_dir'
-    ) from error
-  if not os.path.isdir(folder):
-    raise InputError(f'{folder} is not a folder')
-  return folder

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_celeb_id import parallel
+from tfds_celeb_id import work
 from tfds_celeb_id.builder import RecordsBuilder
 from tfds_celeb_id.errors import InputError
 from tfds_celeb_id.synth_id import scenes
@@ -63,22 +63,13 @@ class Builder(RecordsBuilder):
   def _parameters(self) -> dict[str, int]:
     return {name: _number(name, given) for name, given in self._given.items()}
 
-  def _entries(self, dl_manager):
+  def _work(self, dl_manager):
     del dl_manager
     settings = self._parameters()
     tasks = scenes.tasks(
       settings['seed'], settings['people'], settings['pictures']
     )
-    draw = functools.partial(scenes.draw, size=self.SIZE)
-    return self._drawn(parallel.ordered_map(draw, tasks, self._workers)), len(
-      tasks
-    )
-
-  def _drawn(self, results):
-    for result in results:
-      if isinstance(result, parallel.Failure):
-        raise RuntimeError(f'cannot draw: {result.reason}')
-      yield result
+    return work.Work(functools.partial(scenes.draw, size=self.SIZE), tasks)
 
 
 def _number(name: str, given: Any) -> int:

@@ -1,0 +1,174 @@
+"""What is in a built data set: its numbers, and a sheet to look at."""
+
+from __future__ import annotations
+
+import collections
+import json
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from exgan_jax import sheet
+from exgan_jax.input_pipeline import Records, decode, scale_points
+from tfds_celeb_id import InputError
+from tfds_celeb_id.records import SPLITS, Record
+
+# Of the sheet: people of each split, pictures of each, and their side.
+_PEOPLE, _PICTURES, _SIDE = 3, 6, 160
+_BOX_COLOUR, _EYE_COLOUR = (235, 70, 40), (60, 220, 90)
+
+
+def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
+  """Counts a data set's people, pictures, eyes, boxes and rejects.
+
+  Args:
+    data_dir: folder of the built data sets.
+    dataset: name of the data set.
+    sheet_path: where to draw some people of every split as PNG, with the boxes
+      of their eyes.
+
+  Returns:
+    The text, a few lines.
+
+  Raises:
+    InputError: the data set is not there, or damaged.
+    OSError: the sheet cannot be written.
+  """
+  splits = dict(_splits(data_dir, dataset))
+  kept = {split: _all(records) for split, records in splits.items()}
+  everything = [record for records in kept.values() for record in records]
+  folder = (
+    pathlib.Path(data_dir) / dataset / next(iter(splits.values())).version
+  )
+  lines = [
+    *(str(folder), '', _table(kept), _eyes(everything), _boxes(everything)),
+    _rejected(folder / 'rejected.jsonl'),
+  ]
+  if sheet_path:
+    sheet.save(_draw(splits), pathlib.Path(sheet_path))
+  return '\n'.join(lines)
+
+
+def _splits(data_dir: str, dataset: str) -> Iterator[tuple[str, Records]]:
+  problem = None
+  found = False
+  for split in SPLITS:
+    try:
+      yield split, Records(data_dir, dataset, split)
+      found = True
+    except InputError as error:
+      problem = error  # Few people leave a split without any.
+  if not found:
+    raise problem
+
+
+def _all(records: Records) -> list[Record]:
+  return [records[i].without_pictures() for i in range(len(records))]
+
+
+def _table(splits: dict[str, list[Record]]) -> str:
+  lines = [
+    f'{"split":12}{"people":>8}{"pictures":>10}{"of each":>14}'
+    f'{"openness":>10}{"unknown":>9}'
+  ]
+  for split, records in splits.items():
+    people = collections.Counter(record.identity for record in records)
+    opened = np.array([record.opened for record in records])
+    sizes = people.values()
+    known = opened[~np.isnan(opened)]
+    middle = f'{np.median(known):.2f}' if known.size else '-'
+    each = f'{min(sizes)} to {max(sizes)}'
+    lines.append(
+      f'{split:12}{len(people):8}{len(opened):10}{each:>14}'
+      f'{middle:>10}{np.isnan(opened).sum():9}'
+    )
+  return '\n'.join(lines)
+
+
+def _eyes(kept: list[Record]) -> str:
+  eyes = np.stack([record.eyes for record in kept])
+  distance = np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)
+  low, middle, high = np.percentile(distance, [1, 50, 99])
+  (left_x, left_y), (right_x, right_y) = np.median(eyes, axis=0)
+  swapped = int((eyes[:, 0, 0] >= eyes[:, 1, 0]).sum())
+  return (
+    f'eyes: at ({left_x:.0f}, {left_y:.0f}) and ({right_x:.0f}, '
+    f'{right_y:.0f}); {middle:.0f} px apart, 98 % of them {low:.0f} to '
+    f'{high:.0f}; {swapped} with the left one on the right'
+  )
+
+
+def _boxes(kept: list[Record]) -> str:
+  boxes = np.stack([record.boxes for record in kept])
+  return (
+    f'boxes: sides {boxes.min():.0f} to {boxes.max():.0f} px, mean '
+    f'{boxes.mean():.1f}; both together {boxes.prod(-1).sum(-1).mean():.0f} px '
+    'in area, on average'
+  )
+
+
+def _rejected(path: pathlib.Path) -> str:
+  reasons = collections.Counter()
+  try:
+    with open(path, encoding='ascii') as file:
+      for line in file:
+        reasons[str(json.loads(line)['reason'])] += 1
+  except FileNotFoundError:
+    return 'rejected: not known'
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
+    raise InputError(f'{path} is not a list of rejected pictures') from error
+  lines = [f'rejected: {sum(reasons.values())}']
+  lines += [f'{count:8} {reason}' for reason, count in reasons.most_common()]
+  return '\n'.join(lines)
+
+
+def _draw(splits: dict[str, Records]) -> Image.Image:
+  """Draws a row for each of a few people of every split."""
+  rows = [
+    (split, people)
+    for split, records in splits.items()
+    for people in _some_people(records)
+  ]
+  height = _SIDE + 2 * sheet.CAPTION_HEIGHT + sheet.MARGIN
+  width = sheet.MARGIN + _PICTURES * (_SIDE + sheet.MARGIN)
+  canvas = Image.new('RGB', (width, len(rows) * height), sheet.BACKGROUND)
+  draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
+  for row, (split, people) in enumerate(rows):
+    y = row * height
+    caption = f'{split}: {people[0].identity}, {people[0].identity_size}'
+    draw.text((sheet.MARGIN, y + 3), caption, sheet.INK, font=font)
+    for column, record in enumerate(people):
+      x = sheet.MARGIN + column * (_SIDE + sheet.MARGIN)
+      canvas.paste(_picture(record), (x, y + sheet.CAPTION_HEIGHT))
+      name = record.filename.rpartition('/')[2][-24:]
+      below = y + sheet.CAPTION_HEIGHT + _SIDE + 2
+      draw.text((x, below), f'{name} {record.opened:.2f}', sheet.INK, font=font)
+  return canvas
+
+
+def _some_people(records: Records) -> list[list[Record]]:
+  """Returns the first pictures of some people, far from each other."""
+  people = []
+  for i in range(_PEOPLE):
+    at = i * len(records) // _PEOPLE
+    first = at - records[at].index_in_identity
+    size = min(records[at].identity_size, _PICTURES)
+    person = [records[position] for position in range(first, first + size)]
+    if not any(person[0].filename == other[0].filename for other in people):
+      people.append(person)
+  return people
+
+
+def _picture(record: Record) -> Image.Image:
+  pixels, stored = decode(record.image, _SIDE)
+  scale = np.float32(_SIDE / stored)
+  image = Image.fromarray(pixels)
+  draw = ImageDraw.Draw(image)
+  eyes = scale_points(record.eyes, scale)
+  for (x, y), (w, h) in zip(eyes, record.boxes * scale / 2, strict=True):
+    draw.rectangle((x - w, y - h, x + w, y + h), outline=_BOX_COLOUR)
+    draw.line((x - 2, y, x + 2, y), _EYE_COLOUR)
+    draw.line((x, y - 2, x, y + 2), _EYE_COLOUR)
+  return image

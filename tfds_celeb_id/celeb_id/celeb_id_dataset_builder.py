@@ -1,0 +1,76 @@
+"""celeb_id: Celeb-ID, aligned by its authors or here."""
+
+import functools
+import logging
+from typing import ClassVar
+
+import requests
+import tensorflow_datasets as tfds
+
+from tfds_celeb_id import work
+from tfds_celeb_id.builder import RecordsBuilder
+from tfds_celeb_id.celeb_id import entries, listing, sources
+from tfds_celeb_id.errors import InputError
+
+ARCHIVE_URL = 'http://www.canton.cat/celeb_id_aligned.zip'
+
+_INSTRUCTIONS = (
+  'Put celeb_id_aligned.zip, or celeb_id_aligned/ with its data.json, or '
+  'celeb_id_raw/ and celeb_params.json, into a folder;\n'
+  'name the folder with --manual_dir. (The archive was at '
+  f'{ARCHIVE_URL}; `python -m tfds_celeb_id.download` fetches raw pictures.)'
+)
+
+_logger = logging.getLogger(__name__)
+
+
+class Builder(RecordsBuilder):
+  """Aligned faces of celebrities, the benchmark of the Exemplar GANs."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  SIZE = 256
+  HOMEPAGE = 'https://github.com/bdol/exemplar_gans'
+  MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS
+
+  def _work(self, dl_manager):
+    folder = self._manual_folder(dl_manager)
+    source = sources.find(folder) if folder else None
+    if source is None and self._manual_dir:
+      raise InputError(f'{folder} holds nothing of Celeb-ID. {_INSTRUCTIONS}')
+    source = source or self._archive(dl_manager)
+    _logger.info('Building from %s', source.origin)
+    parse = (
+      listing.parse_aligned
+      if source.kind == sources.ALIGNED
+      else listing.parse_raw
+    )
+    try:
+      pictures = parse(source.listing)
+    except InputError as error:
+      raise InputError(f'{source.origin}: {error}') from error
+    return work.Work(
+      functools.partial(
+        entries.make_entry, source=source.pictures, size=self.SIZE
+      ),
+      [*source.rejected, *pictures],
+      {'source': source.kind},
+    )
+
+  def _archive(self, dl_manager) -> sources.Source:
+    """Downloads the authors' archive, once."""
+    try:
+      # Asked first: TFDS would try for minutes to reach what is not there.
+      requests.head(
+        ARCHIVE_URL, timeout=30, allow_redirects=True
+      ).raise_for_status()
+      path = dl_manager.download(ARCHIVE_URL)
+    except (
+      *(requests.RequestException, OSError),
+      tfds.download.DownloadError,
+    ) as error:
+      raise InputError(
+        f'cannot download {ARCHIVE_URL} ({type(error).__name__}). '
+        f'{_INSTRUCTIONS}'
+      ) from error
+    return sources.in_archive(sources.ALIGNED, path)
