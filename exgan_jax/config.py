@@ -108,6 +108,9 @@ class Config:
   adversarial_weight: float = option(0.02, "weight of D's opinion in G's loss")
   gradient_penalty: float = option(1.0, "weight of R1 in D's loss")
   reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
+  reconstruction_scales: int = option(
+    1, 'of the L1: that many, each half as fine as the one before'
+  )
   eye_weight: float = option(4.0, 'of the L1 at an eye, besides 1 everywhere')
   perceptual_weight: float = option(0.0, "weight of the codes' distance")
   normalization: Normalization = option('none', 'of the features of G')
@@ -127,7 +130,8 @@ class Config:
     self._check_preset()
     at_least_one = (
       'generator_width', 'discriminator_width', 'compressor_width',
-      'code_size', 'dilations', 'batch_size', 'steps', 'log_every',
+      'code_size', 'dilations', 'reconstruction_scales', 'batch_size', 'steps',
+      'log_every',
       'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
       'reader_threads',
     )  # fmt: skip
@@ -139,6 +143,9 @@ class Config:
         raise InputError(f'--{flag(name)} must not be negative')
     if not 16 <= self.resolution <= 1024 or self.resolution % 16:
       raise InputError('--resolution must be a multiple of 16 up to 1024')
+    # The coarsest scale still has a few pixels an eye.
+    if self.reconstruction_scales > 4:
+      raise InputError('--reconstruction-scales must be at most 4')
     if not 0 <= self.seed < 2**31:
       raise InputError('--seed must be in [0, 2^31)')
     for name in ('adam_b1', 'adam_b2', 'ema_decay'):

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from exgan_jax import baselines as baselines_lib
 from exgan_jax import config as config_lib
@@ -38,7 +37,7 @@ from exgan_jax.scene import eye_codes, to_float
 from exgan_jax.scores import NO_INCEPTION, Metrics, Scores, score_batch
 from exgan_jax.state import Model, Params
 from exgan_jax.train_step import make_paint_step
-from tfds_celeb_id import InputError
+from tfds_celeb_id import InputError, progress
 
 SHEET_ROWS = 8
 
@@ -226,7 +225,7 @@ def _progress(
   references: int,
 ) -> Iterator[EvaluationBatch]:
   positions = evaluation_data.evaluation_positions(records, split)
-  with tqdm(total=len(positions), unit='img', desc=f'{split}') as bar:
+  with progress.bar(total=len(positions), unit='img', desc=f'{split}') as bar:
     for batch in evaluation_data.evaluation_batches(
       records, split, config.resolution, batch_size, references=references
     ):

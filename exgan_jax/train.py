@@ -31,7 +31,7 @@ from exgan_jax.train_step import (
   make_train_step,
   make_warmup_step,
 )
-from tfds_celeb_id import InputError
+from tfds_celeb_id import InputError, progress
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ def _go_on(batches: grain.DatasetIterator, position: Any, records: str) -> None:
 
 
 def _progress(config: Config, start: int) -> tqdm:
-  return tqdm(
+  return progress.bar(
     total=config.steps,
     initial=start,
     unit='img',

@@ -135,7 +135,7 @@ def make_warmup_step(config: Config) -> Step:
         params, state.generator_statistics, *generator_input(config, scene)
       )
       fake = masks.composite(scene.image, painted, scene.mask)
-      metrics, l1 = _reconstruction(scene, fake)
+      metrics, l1 = _reconstruction(config, scene, fake)
       return l1, (metrics, statistics)
 
     return _alone(config, state, loss)
@@ -203,10 +203,14 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   return draw_step if config.preset == 'compressor' else paint_step
 
 
-def _reconstruction(scene: Scene, fake: jax.Array) -> tuple[Metrics, jax.Array]:
+def _reconstruction(
+  config: Config, scene: Scene, fake: jax.Array
+) -> tuple[Metrics, jax.Array]:
   """The mean error over the hole in [0, 1] images, to report; and the loss."""
   l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
-  weighted = losses.reconstruction_loss(scene.image, fake, scene.weight)
+  weighted = losses.reconstruction_loss(
+    scene.image, fake, scene.weight, config.reconstruction_scales
+  )
   return {'l1_hole': l1_hole / 2.0}, weighted
 
 
@@ -214,7 +218,7 @@ def _appearance(
   config: Config, encoder: Params, scene: Scene, fake: jax.Array
 ) -> tuple[jax.Array, Metrics]:
   """All that the generator is told but by the discriminator."""
-  metrics, l1 = _reconstruction(scene, fake)
+  metrics, l1 = _reconstruction(config, scene, fake)
   loss = config.reconstruction_weight * l1
   if config.perceptual_weight:
     codes = eye_codes(config, encoder, fake, scene.eyes)

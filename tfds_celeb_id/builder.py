@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
-import tqdm
 
-from tfds_celeb_id import records, spill, work
+from tfds_celeb_id import progress, records, spill, work
 from tfds_celeb_id.errors import InputError
 
 # Loaded only where the `tfds` command runs.
@@ -200,7 +199,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     entries, rejected = [], []
     self._metadata = task.metadata
     results = work.results(task, self._workers)
-    for each in tqdm.tqdm(
+    for each in progress.bar(
       results,
       total=len(task.items),
       desc=self.name,

@@ -71,6 +71,23 @@ def test_reconstruction_loss_weighs_pixels():
   )
 
 
+def test_reconstruction_loss_at_several_scales():
+  image = jnp.zeros((1, 4, 4, 3))
+  # A bright and a dark pixel side by side cancel out at the second scale.
+  moved = image.at[0, 0, 0].set(1.0).at[0, 0, 1].set(-1.0)
+  # Two bright ones add up, at both further scales.
+  tinted = image.at[0, 0, 0].set(1.0).at[0, 0, 1].set(1.0)
+  weight = jnp.zeros((1, 4, 4, 1)).at[0, 0, :2].set(1.0)
+  for painted, scales, expected in (
+    (moved, 1, 1.0),
+    (moved, 2, 1 / 2),
+    (moved, 3, 1 / 3),
+    (tinted, 3, 1.0),
+  ):
+    found = losses.reconstruction_loss(image, painted, weight, scales)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_reconstruction_loss_without_a_hole_is_zero():
   ones, zeros = jnp.ones((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 1))
   assert float(losses.reconstruction_loss(ones, 2.0 * ones, zeros)) == 0.0

@@ -12,9 +12,8 @@ import time
 import urllib.parse
 
 import aiohttp
-import tqdm
 
-from tfds_celeb_id import pictures
+from tfds_celeb_id import pictures, progress
 from tfds_celeb_id.download import files
 
 _USER_AGENT = 'exgan_jax (research; tfds_celeb_id.download)'
@@ -62,7 +61,7 @@ class Fetcher:
       timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.timeout),
       trust_env=True,
     ) as self._session:
-      with tqdm.tqdm(total=len(todo), unit=' pictures') as self._bar:
+      with progress.bar(total=len(todo), unit=' pictures') as self._bar:
         for number in range(limits.rounds):
           if number:
             await asyncio.sleep(limits.pause * 2 ** (number - 1))
