@@ -87,20 +87,41 @@ class Placed:
 
 def features(size: int, **extra) -> tfds.features.FeaturesDict:
   """Returns the features of a record with pictures of `size` x `size` px."""
-  pair = tfds.features.Tensor(shape=(2, 2), dtype=np.float32)
+
+  def pair(doc):
+    return tfds.features.Tensor(shape=(2, 2), dtype=np.float32, doc=doc)
+
+  def number(dtype, doc):
+    return tfds.features.Scalar(dtype=dtype, doc=doc)
+
   return tfds.features.FeaturesDict(
     {
       'image': tfds.features.Image(
-        shape=(size, size, 3), dtype=np.uint8, encoding_format='jpeg'
+        shape=(size, size, 3),
+        dtype=np.uint8,
+        encoding_format='jpeg',
+        doc='The aligned face.',
       ),
-      'identity': tfds.features.Text(),
-      'filename': tfds.features.Text(),
-      'eyes': pair,
-      'boxes': pair,
-      'opened': np.float32,
-      'closed': np.float32,
-      'index_in_identity': np.int32,
-      'identity_size': np.int32,
+      'identity': tfds.features.Text(doc='Whose picture it is.'),
+      'filename': tfds.features.Text(doc='Its name, unique in the data set.'),
+      'eyes': pair(
+        'Centres of the left and the right eye (x, y) in pixels, counted from '
+        'the centre of the first one.'
+      ),
+      'boxes': pair(
+        'Sizes of the boxes about them (width, height) in pixels: what is '
+        'in-painted.'
+      ),
+      'opened': number(
+        np.float32, 'How sure it is that both eyes are open; NaN if unknown.'
+      ),
+      'closed': number(
+        np.float32, 'How sure it is that an eye is closed; NaN if unknown.'
+      ),
+      'index_in_identity': number(
+        np.int32, 'Place among the records of the person, which are neighbours.'
+      ),
+      'identity_size': number(np.int32, 'How many those are.'),
       **extra,
     }
   )

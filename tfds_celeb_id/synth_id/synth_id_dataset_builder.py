@@ -30,11 +30,19 @@ class Builder(RecordsBuilder):
   }
   SIZE = 128
   EXTRA_FEATURES: ClassVar = {
-    'iris_rgb': tfds.features.Tensor(shape=(3,), dtype=np.uint8),
-    # Left and right; x, y and radius in pixels.
-    'irises': tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
-    # JPEG bytes, in `closed` only; no picture is stored twice.
-    'truth': tfds.features.Text(),
+    'iris_rgb': tfds.features.Tensor(
+      shape=(3,), dtype=np.uint8, doc="The irises' colour under white light."
+    ),
+    'irises': tfds.features.Tensor(
+      shape=(2, 3),
+      dtype=np.float32,
+      doc='Centres and radii (x, y, radius) of the irises, left and right, in '
+      'pixels; as they are when the eyes are open.',
+    ),
+    # No picture is stored twice.
+    'truth': tfds.features.Text(
+      doc='In `closed`, the same scene with open eyes as JPEG bytes.'
+    ),
   }
 
   def __init__(
