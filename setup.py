@@ -37,6 +37,7 @@ setuptools.setup(
     'orbax-checkpoint>=0.12.8,<0.13',
     'pillow>=11',
     'requests',
+    'safetensors',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.10,<5',
     'tqdm',
@@ -44,6 +45,8 @@ setuptools.setup(
   extras_require={
     # What the `tfds` command needs; training and evaluation never import it.
     'build': BUILD,
+    # Opening the published weights of FID's network, once.
+    'inception': ['torch>=2.4'],
     # Fetching Celeb-ID's pictures from where they were found.
     'download': DOWNLOAD,
     # Finding faces in photographs.

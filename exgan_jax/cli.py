@@ -109,6 +109,14 @@ def _parser() -> argparse.ArgumentParser:
   add('--baselines', action='store_true', help='score the baselines too')
   add('--references', type=int, default=1, help='pictures of the person')
   add('--compressor', help='workdir of one, for the distance of codes')
+  add(
+    '--inception', metavar='PATH',
+    help="FID's published weights, or `download` to fetch them once",
+  )  # fmt: skip
+  add(
+    '--unverified-inception', metavar='PATH',
+    help='any weights in that layout; results then have other names',
+  )  # fmt: skip
   add('--batch-size', type=int, default=32, help='pictures at once')
   add('--output', required=True, help='the results.json to write')
   add('--sheet', help='the PNG to write; next to the output by default')

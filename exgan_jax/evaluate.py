@@ -32,14 +32,20 @@ from exgan_jax import (
 from exgan_jax.checkpoint import Checkpoints, restore_encoder
 from exgan_jax.config import Config
 from exgan_jax.evaluation_data import EvaluationBatch
+from exgan_jax.inception_scores import (
+  Distribution,
+  Extractor,
+  make_extractor,
+)
 from exgan_jax.results import Results, provenance_of
 from exgan_jax.scene import eye_codes, to_float
-from exgan_jax.scores import NO_INCEPTION, Metrics, Scores, score_batch
+from exgan_jax.scores import Metrics, Scores, score_batch
 from exgan_jax.state import Model, Params
 from exgan_jax.train_step import make_paint_step
 from tfds_celeb_id import InputError, progress
 
 SHEET_ROWS = 8
+NO_PICTURE = 'a compressor paints no picture'
 
 # What the sheet shows: a batch, and its pictures by the column's caption.
 FirstBatch = tuple[EvaluationBatch, dict[str, np.ndarray]]
@@ -54,6 +60,8 @@ def evaluate(
   baselines: bool = False,
   references: int = 1,
   compressor: str | pathlib.Path | None = None,
+  inception: str | pathlib.Path | None = None,
+  unverified_inception: str | pathlib.Path | None = None,
   batch_size: int = 32,
   sheet_path: str | pathlib.Path | None = None,
 ) -> Results:
@@ -68,6 +76,10 @@ def evaluate(
     references: how many pictures of the person tell whose eyes to paint.
     compressor: workdir of a compressor for `code_distance`; by default the
       code model's own.
+    inception: path of the published Inception weights, for FID and the
+      Inception Score, or `download`.
+    unverified_inception: path of other weights in that layout; the results
+      then have other names.
     batch_size: pictures in-painted at once, over all devices.
     sheet_path: where to write a PNG with some of the pictures, if anywhere.
 
@@ -92,19 +104,25 @@ def evaluate(
     encoder = model.generator['encoder']
   elif compressor is not None:
     coder, encoder = restore_encoder(compressor, config, mesh, 'resolution')
+  extractor = make_extractor(mesh, inception, unverified_inception)
   batches = _progress(records, config, split, batch_size, references)
   if config.preset == 'compressor':
     protocol = 'none'
     found, first = _evaluate_compressor(config, model, mesh, batches)
-    skipped = dict.fromkeys(('fid', 'inception_score'), NO_INCEPTION)
+    skipped = dict.fromkeys(('fid', 'inception_score'), NO_PICTURE)
+    found['model'] |= dict.fromkeys(skipped)
   else:
     protocol = 'next-image' if references == 1 else f'next-{references}-images'
     methods = baselines_lib.BASELINES if baselines else {}
-    scores, first = _evaluate_painter(
-      config, model, mesh, batches, methods, coder, encoder
+    scores, seen, first = _evaluate_painter(
+      config, model, mesh, batches, methods, coder, encoder, extractor
     )
     skipped = scores['model'].skipped(has_encoder=encoder is not None)
     found = {name: score.compute(config) for name, score in scores.items()}
+    for name, values in found.items():
+      of_inception, reasons = seen[name].metrics(seen['original'], extractor)
+      found[name] = values | of_inception
+      skipped |= reasons
   if sheet_path is not None:
     _write_sheet(*first, pathlib.Path(sheet_path))
   return Results(
@@ -118,7 +136,8 @@ def evaluate(
     metrics=found.pop('model'),
     skipped=skipped,
     baselines=found,
-    provenance=provenance_of(config, model, records, encoder),
+    provenance=provenance_of(config, model, records, encoder)
+    | {'inception_sha256': extractor.sha256 if extractor else None},
   )
 
 
@@ -130,11 +149,13 @@ def _evaluate_painter(
   methods: Mapping[str, Callable],
   coder: Config,
   encoder: Params | None,
-) -> tuple[dict[str, Scores], FirstBatch]:
+  extractor: Extractor | None,
+) -> tuple[dict[str, Scores], dict[str, Distribution], FirstBatch]:
   """Scores the model and the baselines; keeps the pictures of a batch."""
   paint = jax.jit(make_paint_step(config), out_shardings=sharding.batched(mesh))
   score = jax.jit(functools.partial(score_batch, coder))
   scores = {name: Scores() for name in ('model', *methods)}
+  seen = {name: Distribution() for name in ('original', *scores)}
   first = None
   for batch in batches:
     inputs = sharding.to_device(batch.inputs, mesh)
@@ -165,9 +186,21 @@ def _evaluate_painter(
     scores['model'].add_swapped(score_of(swapped), batch)
     for name, pictures in others.items():
       scores[name].add(score_of(pictures), batch)
+    if extractor is not None:
+      counted = batch.has_truth
+      names = [
+        name
+        for name, counts in zip(batch.filenames, counted, strict=False)
+        if counts
+      ]
+      for name, pictures in (
+        *(('original', batch.truth), ('model', painted)),
+        *others.items(),
+      ):
+        seen[name].add(extractor(pictures), counted, names)
     if first is None:
       first = batch, _columns(batch, mask, painted, swapped) | others
-  return scores, first
+  return scores, seen, first
 
 
 def _evaluate_compressor(
@@ -211,8 +244,6 @@ def _evaluate_compressor(
   found = {
     'l1_eyes': mean.compute(),
     'verification_auc': auc,
-    'fid': None,
-    'inception_score': None,
   }
   return {'model': found}, first
 

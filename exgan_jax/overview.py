@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from exgan_jax import sheet
 from exgan_jax.input_pipeline import Records, decode, scale_points
 from tfds_celeb_id import InputError
-from tfds_celeb_id.records import SPLITS, Record
+from tfds_celeb_id.records import OPEN_THRESHOLD, SPLITS, Record
 
 # Of the sheet: people of each split, pictures of each, and their side.
 _PEOPLE, _PICTURES, _SIDE = 3, 6, 160
@@ -37,13 +37,17 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
     OSError: the sheet cannot be written.
   """
   splits = dict(_splits(data_dir, dataset))
-  kept = {split: _all(records) for split, records in splits.items()}
-  everything = [record for records in kept.values() for record in records]
   folder = (
     pathlib.Path(data_dir) / dataset / next(iter(splits.values())).version
   )
+  kept = {split: _all(records) for split, records in splits.items()}
+  # A picture may be in `closed` several times, and in another split.
+  pictures = {
+    record.filename: record for records in kept.values() for record in records
+  }.values()
   lines = [
-    *(str(folder), '', _table(kept), _eyes(everything), _boxes(everything)),
+    *(str(folder), '', _table(kept), _openness(pictures)),
+    *(_eyes(pictures), _boxes(pictures)),
     _rejected(folder / 'rejected.jsonl'),
   ]
   if sheet_path:
@@ -52,16 +56,31 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
 
 
 def _splits(data_dir: str, dataset: str) -> Iterator[tuple[str, Records]]:
-  problem = None
+  """Yields the splits that were built; too few people leave one out."""
   found = False
+  problem = None
   for split in SPLITS:
     try:
       yield split, Records(data_dir, dataset, split)
       found = True
     except InputError as error:
-      problem = error  # Few people leave a split without any.
+      if _is_built(data_dir, dataset, split):
+        raise
+      problem = problem or error
   if not found:
     raise problem
+
+
+def _is_built(data_dir: str, dataset: str, split: str) -> bool:
+  """Whether the newest version's metadata say that a split has records."""
+  folder = pathlib.Path(data_dir) / dataset
+  for path in folder.glob('*/metadata.json'):
+    try:
+      if json.loads(path.read_text())['counts'][split]['records']:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+      continue
+  return False
 
 
 def _all(records: Records) -> list[Record]:
@@ -70,7 +89,7 @@ def _all(records: Records) -> list[Record]:
 
 def _table(splits: dict[str, list[Record]]) -> str:
   lines = [
-    f'{"split":12}{"people":>8}{"pictures":>10}{"of each":>14}'
+    f'{"split":12}{"people":>8}{"records":>10}{"of each":>14}'
     f'{"openness":>10}{"unknown":>9}'
   ]
   for split, records in splits.items():
@@ -87,8 +106,18 @@ def _table(splits: dict[str, list[Record]]) -> str:
   return '\n'.join(lines)
 
 
-def _eyes(kept: list[Record]) -> str:
-  eyes = np.stack([record.eyes for record in kept])
+def _openness(pictures: Collection[Record]) -> str:
+  opened = np.array([record.opened for record in pictures])
+  unknown = int(np.isnan(opened).sum())
+  closed = int((opened < OPEN_THRESHOLD).sum())
+  return (
+    f'pictures: {len(opened)}; {len(opened) - closed - unknown} with open eyes,'
+    f' {closed} with closed ones, {unknown} unknown'
+  )
+
+
+def _eyes(pictures: Collection[Record]) -> str:
+  eyes = np.stack([record.eyes for record in pictures])
   distance = np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)
   low, middle, high = np.percentile(distance, [1, 50, 99])
   (left_x, left_y), (right_x, right_y) = np.median(eyes, axis=0)
@@ -100,8 +129,8 @@ def _eyes(kept: list[Record]) -> str:
   )
 
 
-def _boxes(kept: list[Record]) -> str:
-  boxes = np.stack([record.boxes for record in kept])
+def _boxes(pictures: Collection[Record]) -> str:
+  boxes = np.stack([record.boxes for record in pictures])
   return (
     f'boxes: sides {boxes.min():.0f} to {boxes.max():.0f} px, mean '
     f'{boxes.mean():.1f}; both together {boxes.prod(-1).sum(-1).mean():.0f} px '

@@ -16,7 +16,6 @@ from exgan_jax.evaluation_data import EvaluationBatch
 from exgan_jax.scene import eye_codes
 from exgan_jax.state import Params
 
-NO_INCEPTION = 'needs the Inception weights, which this version does not read'
 NO_TRUTH = 'the split has no picture of the same scene with open eyes'
 NO_STRANGER = 'the split has pictures of one person alone'
 NO_COMPRESSOR = 'needs a compressor (--compressor)'
@@ -116,13 +115,11 @@ class Scores:
       # 1 where the reference does not matter.
       'l1_hole_swapped_ratio': swapped / right if right and swapped else None,
       'ms_ssim_variant': metrics.ms_ssim_variant(config.resolution),
-      'fid': None,
-      'inception_score': None,
     }
 
   def skipped(self, *, has_encoder: bool) -> dict[str, str]:
     """Why metrics are None."""
-    reasons = {'fid': NO_INCEPTION, 'inception_score': NO_INCEPTION}
+    reasons = {}
     found = {name: state.compute() for name, state in self._states.items()}
     found['l1_hole_swapped_ratio'] = found['l1_hole_swapped']
     for name, value in found.items():

@@ -109,12 +109,16 @@ def crop_of(face: Face, width: int, height: int) -> Crop:
 
 def _span(centre: int, length: float, limit: int) -> tuple[int, int]:
   """Returns the first and the one-past-last pixel of one side of the box."""
-  start, stop = int(centre - length / 2), int(centre + length / 2)
-  length = min(stop - start, limit)
-  if length < 1:
+  # Whole pixels only at the end, as the original does.
+  length = min(length, limit)
+  start, stop = centre - length / 2, centre + length / 2
+  if start < 0:
+    start, stop = 0, length
+  elif stop >= limit:
+    start, stop = limit - length, limit
+  if int(stop) <= int(start):
     raise ValueError('the face box is empty')
-  start = max(0, min(start, limit - length))
-  return start, start + length
+  return int(start), int(stop)
 
 
 def align(

@@ -83,7 +83,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     except (InputError, OSError) as error:
       for folder in new:
         with contextlib.suppress(OSError):  # It holds something, or is gone.
-          folder.rmdir()
+          os.rmdir(folder)
       if isinstance(error, OSError):
         error = InputError(f'cannot write {self.data_dir}: {error}')
       if _TFDS_COMMAND not in sys.modules:

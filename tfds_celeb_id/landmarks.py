@@ -5,18 +5,17 @@ MediaPipe belongs to the extra `photos` and is imported when the first
 """
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from tfds_celeb_id.alignment import Face
+from tfds_celeb_id.cached_file import cache_folder, download
 from tfds_celeb_id.errors import InputError
 
 BUNDLE_URL = (
@@ -57,34 +56,14 @@ def find_bundle(path: str | os.PathLike | None = None) -> pathlib.Path:
     if not named.is_file():
       raise InputError(f'no face landmark bundle at {named}')
     return named
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  cached = pathlib.Path(cache) / 'exgan_jax' / 'face_landmarker.task'
+  cached = cache_folder() / 'face_landmarker.task'
   try:
-    if cached.is_file() and _is_bundle(cached.read_bytes()):
-      return cached
-    _download(cached)
+    return download(BUNDLE_URL, cached, BUNDLE_BYTES, BUNDLE_SHA256)
   except OSError as error:
     raise InputError(
       f'no face landmark bundle: fetch {BUNDLE_URL} and save it as {cached}, '
       f'or name its path in {BUNDLE_VARIABLE} ({error})'
     ) from error
-  return cached
-
-
-def _is_bundle(data: bytes) -> bool:
-  return hashlib.sha256(data).hexdigest() == BUNDLE_SHA256
-
-
-def _download(target: pathlib.Path) -> None:
-  """Downloads the bundle; `target` appears whole and checked, or not at all."""
-  with urllib.request.urlopen(BUNDLE_URL, timeout=30) as response:
-    data = response.read(BUNDLE_BYTES + 1)
-  if not _is_bundle(data):
-    raise OSError('the downloaded file does not have the published SHA-256')
-  target.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-    file.write(data)
-  os.replace(file.name, target)
 
 
 class FaceLandmarker:

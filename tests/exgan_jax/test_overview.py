@@ -26,13 +26,14 @@ def test_counts_what_is_there(synth_data):
   closed = people[1] + people[2]
   expected = [closed, 2 * closed, 2, 'to', 2, '0.50', 0]
   assert table['closed'] == [str(value) for value in expected]
+  assert f'pictures: {180 + closed}; 180 with open eyes, {closed} with' in text
   sides = re.search(r'sides (\d+) to (\d+) px, mean ([\d.]+)', text)
-  boxes = np.concatenate(
-    [
-      np.stack([split[i].boxes for i in range(len(split))])
-      for split in (Records(synth_data, 'synth_id', name) for name in table)
-    ]
-  )
+  boxes = {}
+  for split in table:
+    records = Records(synth_data, 'synth_id', split)
+    for i in range(len(records)):
+      boxes[records[i].filename] = records[i].boxes
+  boxes = np.stack(list(boxes.values()))
   assert int(sides[1]) == boxes.min() and int(sides[2]) == boxes.max()
   assert float(sides[3]) == pytest.approx(boxes.mean(), abs=0.05)
   assert '0 with the left one on the right' in text
@@ -52,6 +53,17 @@ def test_lists_reasons_most_frequent_first(synth_data, tmp_path):
     overview(str(tmp_path), 'synth_id')
   path.unlink()
   assert overview(str(tmp_path), 'synth_id').endswith('rejected: not known')
+
+
+def test_a_damaged_split_is_not_left_out(synth_data, tmp_path):
+  shutil.copytree(synth_data, tmp_path, dirs_exist_ok=True)
+  (path,) = tmp_path.glob('synth_id/*/synth_id-train.array_record*')
+  path.write_bytes(b'damaged')
+  with pytest.raises(InputError):
+    overview(str(tmp_path), 'synth_id')
+  path.unlink()
+  with pytest.raises(InputError, match='no split train'):
+    overview(str(tmp_path), 'synth_id')
 
 
 def test_the_sheet_shows_boxes_where_they_are(synth_data, tmp_path, capsys):

@@ -109,6 +109,21 @@ def test_crop_is_shifted_into_the_picture_and_never_larger():
   assert (crop.left, crop.right, crop.top, crop.bottom) == (0, 300, 12, 108)
 
 
+@pytest.mark.parametrize(
+  ('x', 'width', 'limit', 'expected'),
+  [
+    # 97.2 px wide: whole pixels are cut off after it was shifted, not before.
+    (31, 81, 318, (0, 97)),
+    (241, 81, 269, (171, 269)),
+    (150, 81, 300, (101, 198)),
+  ],
+)
+def test_crop_of_an_odd_width(x, width, limit, expected):
+  face = Face((None, None), None, x, 200, width, 100, 0)
+  crop = alignment.crop_of(face, limit, 400)
+  assert (crop.left, crop.right) == expected
+
+
 def test_scales_of_a_stretched_square():
   face = Face(((100, 50), (200, 50)), (150, 60), 0, 0, 400, 100, 0)
   image = np.zeros((200, 300, 3), np.uint8)

@@ -190,6 +190,14 @@ def test_the_listing_may_be_in_several_places(authors_files, place):
   assert entries.make_entry(picture, source.pictures, 256).filename == 'a-1.jpg'
 
 
+def test_raw_pictures_are_never_taken_as_aligned(authors_files):
+  authors_files.photograph('a-1.jpg')
+  authors_files.write()
+  listing_of_others = authors_files.folder / 'celeb_id_raw' / 'data.json'
+  listing_of_others.write_text('{}')
+  assert sources.find(authors_files.folder).kind == sources.RAW
+
+
 def test_aligned_files_win_and_the_log_says_so(authors_files, caplog):
   authors_files.photograph('a-1.jpg')
   authors_files.picture('a-1.jpg')
@@ -273,6 +281,14 @@ def _png_header(width, height):
   return b'\x89PNG\r\n\x1a\n' + chunk + struct.pack('>I', 99) + b'IDAT'
 
 
+def test_a_bomb_that_unpacks_all_at_once_is_not_unpacked(tmp_path):
+  path = tmp_path / 'celeb_id_raw.zip'
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_BZIP2) as archive:
+    archive.writestr('celeb_params.json', bytes(1000))
+  with pytest.raises(InputError, match='neither stored nor deflated'):
+    sources.find(tmp_path)
+
+
 def test_pictures_that_cannot_be_used_are_rejected_by_name(
   authors_files, tmp_path
 ):
@@ -328,7 +344,7 @@ def test_pictures_that_cannot_be_used_are_rejected_by_name(
     ('data.json', b'{"a": [', 'not JSON that can be read'),
     ('data.json', b'[]', 'not a JSON object but list'),
     ('data.json', b'[' * 10_000_000, 'not JSON that can be read'),
-    ('data.json', b'1' * 10_000, 'not JSON that can be read'),
+    ('data.json', b'1' * 10_000, 'not a JSON object but float'),
     ('data.json', b'\xff\xfe\x00', 'not JSON that can be read'),
     ('data.json', b'{}', 'none of 0 pictures can be used'),
     ('celeb_id_raw/a-1.jpg', b'', 'has no celeb_params.json'),
@@ -366,6 +382,11 @@ def test_without_a_directory_the_archive_is_downloaded(
   monkeypatch.setattr(celeb_id_dataset_builder, 'ARCHIVE_URL', url)
   builder = _build(None, tmp_path / 'data')
   assert len(_records(builder)[records.split_of('a')]) == 2
+  (web / 'archive.zip').write_text('<html>This domain is for sale.</html>')
+  with pytest.raises(InputError, match=r'cannot download .* is not a zip'):
+    _build(None, tmp_path / 'parked')
+  # It is not kept in the place of the archive.
+  assert not [p for p in (tmp_path / 'parked').rglob('*') if p.is_file()]
   server.shutdown()
   server.server_close()
   with pytest.raises(InputError) as error:

@@ -36,6 +36,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
   def do_GET(self):
     self.server.asked[self.path] += 1
+    self.server.headers.append(dict(self.headers))
     kind = self.path.split('/')[1]
     getattr(self, f'_{kind}')()
 
@@ -52,7 +53,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     self._send(200, PICTURE)
 
   def _slow(self):
+    with self.server.lock:
+      self.server.busy += 1
+      self.server.busiest = max(self.server.busiest, self.server.busy)
     time.sleep(0.15)
+    with self.server.lock:
+      self.server.busy -= 1
     self._send(200, PICTURE)
 
   def _gone(self):
@@ -107,6 +113,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   def _disguised(self):
     self._send(200, b'<html>Sorry</html>')
 
+  def _nowhere(self):
+    self._send(302, Location=f'http://{"a" * 64}.com/a-1.jpg')
+
+  def _broken_off(self):
+    # Without a length, so that nobody can tell that more was to come.
+    self.send_response(200)
+    self.end_headers()
+    self.wfile.write(PICTURE[:2000])
+
   def _truncated(self):
     self._send(200, PICTURE[:2000])
 
@@ -122,6 +137,9 @@ def server():
   server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Handler)
   server.asked = collections.Counter()
   server.hung_up = []
+  server.lock = threading.Lock()
+  server.headers = []
+  server.busy = server.busiest = 0
   server.daemon_threads = True
   thread = threading.Thread(target=server.serve_forever, daemon=True)
   thread.start()
@@ -174,6 +192,8 @@ BAD = {
   'truncated/a-7.jpg': ('broken', True),
   'huge/a-8.jpg': ('too large', True),
   'endless/a-9.jpg': ('too large', True),
+  'nowhere/a-13.jpg': ('leads to no http address', True),
+  'broken_off/a-14.jpg': ('broken', False),
   'busy/a-10.jpg': ('503 Service Unavailable', False),
   'cut/a-11.jpg': ('cut short', False),
   'trickle/a-12.jpg': ('took longer than 1 s', False),
@@ -230,6 +250,7 @@ def test_names_are_plain_and_stay_in_the_folder(server, tmp_path):
   ]
   place = _Place(tmp_path, server, names)
   with open(place.urls, 'a') as file:
+    file.write(f'http://{"a" * 64}.com/e-1.jpg\nhttp://a..b/e-2.jpg\n')
     file.write('ftp://host/d-1.jpg\nhttp://[/d-2.jpg\nfile:///etc/passwd\n\n')
   summary = place.download()
   # Escapes are not undone, as Celeb-ID's parameters have them.
@@ -240,6 +261,7 @@ def test_names_are_plain_and_stay_in_the_folder(server, tmp_path):
   assert reasons == {
     'not a plain file name': 6,
     'not an http address': 3,
+    'leads to no http address': 2,
     'the name of an earlier picture': 1,
   }
 
@@ -260,10 +282,35 @@ def test_a_host_that_is_not_there_may_come_back(tmp_path, server):
 
 def test_asks_no_host_for_more_at_once_than_allowed(server, tmp_path):
   place = _Place(tmp_path, server, [f'slow/a-{i}.jpg' for i in range(8)])
-  started = time.monotonic()
   limits = download.Limits(connections=8, per_host=2)
   download.download(place.urls, place.folder, place.report, limits)
-  assert time.monotonic() - started > 0.55  # Four times two, 0.15 s each.
+  assert server.busiest == 2
+
+
+def test_a_busy_host_is_left_alone_and_keeps_nobody_waiting(server, tmp_path):
+  names = [f'busy/a-{i}.jpg' for i in range(20)]
+  place = _Place(tmp_path, server, names)
+  other = server.url.replace('127.0.0.1', 'localhost')
+  with open(place.urls, 'a') as file:
+    file.writelines(f'{other}/good/b-{i}.jpg\n' for i in range(20))
+  summary = place.download()
+  assert summary.fetched == 20
+  assert {each.reason for each in summary.missing} <= {
+    *('503 Service Unavailable', 'its host is busy', 'its host does not answer')
+  }
+  # No more than it takes to see that it does not want to, in each round.
+  asked = sum(n for path, n in server.asked.items() if 'busy' in path)
+  assert asked <= 2 * 16
+
+
+def test_no_password_of_the_users_leaves(server, tmp_path, monkeypatch):
+  netrc = tmp_path / 'netrc'
+  netrc.write_text('machine 127.0.0.1 login me password secret\n')
+  netrc.chmod(0o600)
+  monkeypatch.setenv('NETRC', str(netrc))
+  place = _Place(tmp_path, server, ['good/a-1.jpg'])
+  assert place.download().fetched == 1
+  assert not any('Authorization' in headers for headers in server.headers)
 
 
 def test_what_a_killed_run_left_is_removed_when_it_is_old(server, tmp_path):
@@ -275,6 +322,10 @@ def test_what_a_killed_run_left_is_removed_when_it_is_old(server, tmp_path):
   os.utime(old, (0, 0))
   place.download()
   assert place.names() == [young.name, 'a-1.jpg']
+
+
+def _whole(place):
+  return [name for name in place.names() if not name.startswith('.')]
 
 
 def _command(place, *more):
@@ -292,7 +343,7 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
     _command(place, '--per-host', '2'), stderr=subprocess.PIPE, text=True
   )
   deadline = time.monotonic() + 60
-  while not (place.folder.is_dir() and len(place.names()) > 8):
+  while not (place.folder.is_dir() and len(_whole(place)) > 8):
     assert time.monotonic() < deadline and process.poll() is None
     time.sleep(0.02)
   process.send_signal(kind)
@@ -300,7 +351,7 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
   if kind == signal.SIGINT:
     assert process.returncode == 130
     assert errors.splitlines()[-1] == 'download: stopped; run again to go on'
-  whole = [name for name in place.names() if not name.startswith('.')]
+  whole = _whole(place)
   assert 8 < len(whole) < 40
   for name in whole:
     assert (place.folder / name).read_bytes() == PICTURE
@@ -317,9 +368,7 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
   )
   for name in whole:
     assert server.asked[f'/slow/{name}'] == before[f'/slow/{name}']
-  assert {n for n in place.names() if not n.startswith('.')} == {
-    name.partition('/')[2] for name in names
-  }
+  assert set(_whole(place)) == {name.partition('/')[2] for name in names}
 
 
 @pytest.mark.parametrize('bad', ['missing', 'empty', 'folder', 'limit'])

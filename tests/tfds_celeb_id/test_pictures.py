@@ -1,5 +1,6 @@
 """Picture files as they come."""
 
+import io
 import struct
 import zlib
 
@@ -131,3 +132,21 @@ def test_full_colour_keeps_the_colour_of_small_things():
     return np.abs(decoded.astype(int) - image)[inside].mean()
 
   assert error(full_colour=True) < 0.5 * error(full_colour=False)
+
+
+def _jpeg(mode='RGB', more=b'', **kwargs):
+  buffer = io.BytesIO()
+  Image.new(mode, (64, 64)).save(buffer, 'JPEG', **kwargs)
+  return buffer.getvalue() + more
+
+
+def test_what_every_decoder_shows_alike():
+  assert pictures.is_plain_jpeg(_jpeg())
+  turned = Image.Exif()
+  turned[0x0112] = 6
+  assert not pictures.is_plain_jpeg(_jpeg(exif=turned))
+  assert not pictures.is_plain_jpeg(_jpeg('L'))
+  assert not pictures.is_plain_jpeg(_jpeg('CMYK'))
+  assert not pictures.is_plain_jpeg(_jpeg(more=bytes(20_000)))
+  assert not pictures.is_plain_jpeg(_jpeg()[:100])
+  assert not pictures.is_plain_jpeg(b'')

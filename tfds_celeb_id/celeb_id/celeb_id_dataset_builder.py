@@ -69,8 +69,17 @@ class Builder(RecordsBuilder):
       *(requests.RequestException, OSError),
       tfds.download.DownloadError,
     ) as error:
-      raise InputError(
-        f'cannot download {ARCHIVE_URL} ({type(error).__name__}). '
-        f'{_INSTRUCTIONS}'
-      ) from error
-    return sources.in_archive(sources.ALIGNED, path)
+      raise _not_downloaded(type(error).__name__) from error
+    try:
+      return sources.in_archive(sources.ALIGNED, path)
+    except InputError as error:
+      # Some page in the archive's place; TFDS would keep it for good.
+      for each in (path, path.with_suffix(path.suffix + '.INFO')):
+        each.unlink(missing_ok=True)
+      raise _not_downloaded(error) from error
+
+
+def _not_downloaded(reason) -> InputError:
+  return InputError(
+    f'cannot download {ARCHIVE_URL} ({reason}). {_INSTRUCTIONS}'
+  )

@@ -6,6 +6,7 @@ one anything.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from tfds_celeb_id.errors import InputError
 
 # Nothing in a photograph is further away, or larger.
 _MAX_PIXELS = 100_000
+# Celeb-ID has less than a million.
+_MAX_OBJECTS = 10_000_000
+_MAX_DIGITS = 20
 _MAX_NAME = 255  # Bytes; longer names exist on no disk.
 
 
@@ -56,6 +60,8 @@ class _EntryError(ValueError):
 
 class _Object(dict):
   """A JSON object that remembers the members whose names come twice."""
+
+  __slots__ = ('pairs',)
 
   def __init__(self, pairs: list[tuple[str, Any]]):
     super().__init__(pairs)
@@ -114,8 +120,15 @@ def is_plain(name: Any) -> bool:
 
 
 def _load(data: bytes) -> _Object:
+  number = itertools.count()
+
+  def make(pairs):
+    if next(number) >= _MAX_OBJECTS:
+      raise ValueError('too many objects')
+    return _Object(pairs)
+
   try:
-    parsed = json.loads(data, object_pairs_hook=_Object)
+    parsed = json.loads(data, object_pairs_hook=make, parse_int=_whole)
   # Besides bad syntax: brackets without end, numbers without end, not UTF-8.
   except (ValueError, RecursionError) as error:
     message = str(error).partition('\n')[0][:200]
@@ -123,6 +136,11 @@ def _load(data: bytes) -> _Object:
   if not isinstance(parsed, _Object):
     raise InputError(f'not a JSON object but {type(parsed).__name__}')
   return parsed
+
+
+def _whole(digits: str) -> float:
+  # Python refuses to read numbers without end, and all that is around them.
+  return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
 def _entry(
@@ -223,11 +241,12 @@ def _unique(entries: Iterator) -> list:
   seen, unique = set(), []
   for each in entries:
     if not isinstance(each, records.Rejected):
-      if each.filename in seen:
+      name = records.readable_name(each.filename)
+      if name in seen:
         each = records.Rejected(
           each.identity, each.filename, 'the name of an earlier picture'
         )
       else:
-        seen.add(each.filename)
+        seen.add(name)
     unique.append(each)
   return unique

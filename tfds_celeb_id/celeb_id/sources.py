@@ -18,7 +18,7 @@ from tfds_celeb_id.pictures import UnusablePictureError
 
 # Larger files are not what they claim to be.
 MAX_PICTURE_BYTES = 64 << 20
-MAX_LISTING_BYTES = 512 << 20
+MAX_LISTING_BYTES = 128 << 20
 
 ALIGNED, RAW = 'aligned', 'raw'
 _FOLDERS = {ALIGNED: 'celeb_id_aligned', RAW: 'celeb_id_raw'}
@@ -70,7 +70,12 @@ class Archive:
       UnusablePictureError: it is missing, broken, encrypted or too large.
     """
     try:
-      with _open_zip(self.path).open(self.prefix + name) as file:
+      archive = _open_zip(self.path)
+      member = archive.getinfo(self.prefix + name)
+      # Of the others, zipfile unpacks all at once, whatever is asked for.
+      if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnusablePictureError('neither stored nor deflated')
+      with archive.open(member) as file:
         return _bounded(file, limit)
     except KeyError as error:
       raise UnusablePictureError('missing') from error
@@ -152,8 +157,9 @@ def _find(kind: str, place: pathlib.Path) -> Source | None:
     if not beside:
       return found
     pictures, rejected = found.pictures, found.rejected
-  elif kind == ALIGNED and beside:
-    pictures = Folder(os.fspath(beside[0].parent))
+  elif kind == ALIGNED and place / listing in beside:
+    pictures = Folder(os.fspath(place))
+    beside = [place / listing]
   else:
     return None
   path = beside[0]

@@ -67,10 +67,14 @@ def download(
   ]
   summary = Summary(there=len(there), missing=[*unusable, *dead])
   with files.writing(report):
-    journal = open(report, 'a', encoding='ascii')  # noqa: SIM115
-  with journal:
-    fetcher = Fetcher(folder, limits or Limits(), journal)
-    asyncio.run(fetcher.fetch(todo, summary))
+    files.write_report(summary.missing, report)
+
+  def note(missing):
+    with files.writing(report), open(report, 'a', encoding='ascii') as file:
+      file.write(files.line_of(missing))
+
+  fetcher = Fetcher(folder, limits or Limits(), note)
+  asyncio.run(fetcher.fetch(todo, summary))
   with files.writing(report):
     files.write_report(summary.missing, report)
   return summary
