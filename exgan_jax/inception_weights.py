@@ -11,6 +11,7 @@ import os
 import pathlib
 import pickle
 import tempfile
+import warnings
 import zipfile
 
 import jax
@@ -99,7 +100,9 @@ def convert(path: str | os.PathLike) -> Weights:
       "pip install 'exgan_jax[inception]'"
     ) from error
   try:
-    state = torch.load(path, map_location='cpu', weights_only=True)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # Of files that it then refuses.
+      state = torch.load(path, map_location='cpu', weights_only=True)
     named = {name: np.asarray(tensor) for name, tensor in state.items()}
   except (
     *(pickle.UnpicklingError, zipfile.BadZipFile),
@@ -151,13 +154,19 @@ def _arranged(array: np.ndarray, dimensions: int) -> jax.Array:
   return jax.numpy.asarray(np.transpose(array, order))
 
 
+def published_shapes() -> dict[str, tuple[int, ...]]:
+  """Returns the names and shapes of the published file's weights."""
+  shapes = {}
+  for place, leaf in nnx.to_flat_state(_expected()):
+    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(len(leaf.shape), (0,))
+    shapes[_name(place)] = tuple(leaf.shape[i] for i in order)
+  return shapes
+
+
 def _checked(named: Weights, path) -> Weights:
   """Returns the weights that the network has, if they are all there."""
   weights = {}
-  for place, leaf in nnx.to_flat_state(_expected()):
-    name = _name(place)
-    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(len(leaf.shape), (0,))
-    shape = tuple(leaf.shape[i] for i in order)
+  for name, shape in published_shapes().items():
     if name not in named:
       raise InputError(f'{path} has no weights {name}')
     array = named[name]

@@ -35,7 +35,9 @@ class Results:
     num_images: number of in-painted pictures.
     protocol: how references were chosen.
     metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
-      `ms_ssim_variant`, `fid`, `inception_score`; None where not computed.
+      `ms_ssim_variant`, `fid`, `inception_score` (and `_std`, over its ten
+      splits); None where not computed. With weights that are not the published
+      ones, `frechet_distance_unverified` and `inception_score_unverified`.
       How much is owed to the reference: `l1_hole_swapped`, with one of another
       person, and its ratio to `l1_hole`; `code_distance` between the painted
       eyes and the true ones under a compressor; `iris_delta_e`, the median

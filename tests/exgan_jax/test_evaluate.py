@@ -1,6 +1,7 @@
 """The evaluator on a run of a few steps, against the metrics by hand."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import shutil
@@ -15,8 +16,12 @@ from exgan_jax import config as config_lib
 from exgan_jax import evaluation_data, input_pipeline, sharding, sheet
 from exgan_jax.checkpoint import restore_encoder
 from exgan_jax.evaluate import evaluate
+from exgan_jax.models import inception
 from exgan_jax.train import train
 from tfds_celeb_id import InputError
+
+# `exgan_jax.evaluate` is the function.
+evaluate_lib = importlib.import_module('exgan_jax.evaluate')
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +69,60 @@ def test_results_have_the_fields_of_the_contract(run, results, tmp_path):
   assert {'versions', 'config_sha256', 'weights_sha256', 'device'} <= set(
     saved['provenance']
   )
+
+
+class _MeanColours:
+  """In the place of the network: features and logits that are quick to have."""
+
+  sha256 = 'of nothing'
+
+  def __init__(self, verified):
+    self.verified = verified
+
+  def __call__(self, pictures):
+    colours = pictures.astype(np.float32).mean(axis=(1, 2)) / 255
+    return np.pad(colours, ((0, 0), (0, inception.FEATURES - 3))), 9 * colours
+
+
+@pytest.mark.parametrize('verified', [True, False])
+def test_fid_and_inception_score(run, monkeypatch, verified):
+  extractor = _MeanColours(verified)
+  monkeypatch.setattr(evaluate_lib, 'make_extractor', lambda *_: extractor)
+  found = {}
+  for batch_size in (2, 8):
+    results = evaluate(
+      run.workdir, run.data_dir, split='train', baselines=True,
+      batch_size=batch_size,
+    )  # fmt: skip
+    found[batch_size] = results.metrics
+  one, other = found.values()
+  names = ('fid', 'inception_score', 'inception_score_std')
+  if not verified:
+    assert one['fid'] is one['inception_score'] is None
+    assert {'fid', 'inception_score'} <= results.skipped.keys()
+    names = (
+      'frechet_distance_unverified', 'inception_score_unverified',
+      'inception_score_unverified_std',
+    )  # fmt: skip
+  for name in names:
+    assert one[name] == pytest.approx(other[name], abs=1e-9)
+  # The originals against what was painted, by NumPy.
+  records = input_pipeline.Records(run.data_dir, 'synth_id', 'train')
+  true, filled = [], []
+  for batch in evaluation_data.evaluation_batches(records, 'train', 64, 1):
+    mask = sheet.mask_of(batch.inputs)
+    picture = baselines_lib.BASELINES['mean_fill'](batch.inputs, mask[..., 0])
+    true.append(extractor(batch.truth)[0][0, :3])
+    filled.append(extractor(picture)[0][0, :3])
+  true, filled = np.array(true, float), np.array(filled, float)
+  product = np.cov(true, rowvar=False) @ np.cov(filled, rowvar=False)
+  root = np.sqrt(np.linalg.eigvals(product).real).sum()
+  traces = np.var([true, filled], axis=1, ddof=1).sum()
+  expected = ((true - filled).mean(axis=0) ** 2).sum() + traces - 2 * root
+  assert results.baselines['mean_fill'][names[0]] == pytest.approx(
+    expected, rel=1e-6
+  )
+  assert results.provenance['inception_sha256'] == 'of nothing'
 
 
 def test_a_baseline_scores_what_numpy_says(run, results):
