@@ -21,6 +21,10 @@ COLUMNS = (
   ('l1', 'L1', 5),
   ('l1_hole', 'L1 of the hole', 5),
   ('ms_ssim', '1 - MS-SSIM', 5),
+  ('fid', 'FID', 2),
+  ('inception_score', 'Inception Score', 2),
+  ('frechet_distance_unverified', 'Fréchet distance, unverified', 2),
+  ('inception_score_unverified', 'Inception Score, unverified', 2),
   ('l1_hole_swapped_ratio', 'L1 of the hole, stranger / right', 3),
   ('code_distance', 'code distance', 2),
   ('code_distance_swapped', 'stranger', 2),
@@ -75,7 +79,7 @@ def _table(where: Key, found: list[Results]) -> str:
     '',
     f'{" or ".join(map(str, sorted(counts)))} pictures, protocol {protocol}.'
     ' Images in [0, 1]. Smaller is better, but for what is painted after a'
-    ' stranger. In brackets: against `gan`.',
+    ' stranger and for the Inception Score. In brackets: against `gan`.',
     '',
     '| model | runs | ' + ' | '.join(title for _, title, _ in shown) + ' |',
     '|---|---|' + '---|' * len(shown),

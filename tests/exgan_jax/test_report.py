@@ -98,3 +98,12 @@ def test_hostile_results_are_one_clear_line(tmp_path, text):
 def test_missing_results_are_one_clear_line(tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     results_lib.load(tmp_path / 'none.json')
+
+
+def test_fid_has_a_column_where_there_is_one():
+  assert 'FID' not in report([GAN])
+  text = report([GAN, _like('code', fid=12.345, inception_score=3.456)])
+  (titles,) = [line for line in text.splitlines() if '1 - MS-SSIM' in line]
+  at = [cell.strip() for cell in titles.strip('|').split('|')].index('FID')
+  assert _row(text, 'code')[at : at + 2] == ['12.35', '3.46']
+  assert _row(text, 'gan')[at : at + 2] == ['-', '-']
