@@ -50,7 +50,7 @@ def _run() -> int:
       f'--{name.replace("_", "-")}',
       type=type(default),
       default=default,
-      help=f'{text} ({default:g})',
+      help=f'{text} ({default})',
     )
   args = vars(parser.parse_args())
   urls, folder = args.pop('urls'), args.pop('folder')
