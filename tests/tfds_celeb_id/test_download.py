@@ -150,8 +150,9 @@ def server():
   thread.join()
 
 
+# A busy machine may take seconds for what should take none.
 LIMITS = download.Limits(
-  connections=8, per_host=8, rounds=2, timeout=1, max_bytes=100_000, pause=0.01
+  connections=8, per_host=8, rounds=2, timeout=30, max_bytes=100_000, pause=0.01
 )
 
 
@@ -196,7 +197,6 @@ BAD = {
   'broken_off/a-14.jpg': ('broken', False),
   'busy/a-10.jpg': ('503 Service Unavailable', False),
   'cut/a-11.jpg': ('cut short', False),
-  'trickle/a-12.jpg': ('took longer than 1 s', False),
 }
 
 
@@ -209,14 +209,24 @@ def test_fetches_what_can_be_had_and_says_why_the_rest_cannot(server, tmp_path):
   assert place.names() == ['b-1.jpg', 'b-2.jpg', 'b-3.jpg']
   for name in place.names():
     assert (place.folder / name).read_bytes() == PICTURE
-  # It hangs up on them, which the server may see a little later.
+  # It hangs up, which the server may see a little later.
   deadline = time.monotonic() + 10
-  while set(server.hung_up) != {'/endless/a-9.jpg', '/trickle/a-12.jpg'}:
+  while set(server.hung_up) != {'/endless/a-9.jpg'}:
     assert time.monotonic() < deadline
     time.sleep(0.02)
   for name, (_, dead) in BAD.items():
     if not name.startswith('loop'):
       assert server.asked[f'/{name}'] == (1 if dead else 2)
+
+
+def test_a_trickle_is_not_waited_for(server, tmp_path):
+  place = _Place(tmp_path, server, ['trickle/a-1.jpg'])
+  limits = download.Limits(rounds=2, timeout=0.5, pause=0.01)
+  download.download(place.urls, place.folder, place.report, limits)
+  assert place.reasons() == {
+    'trickle/a-1.jpg': ('took longer than 0.5 s', False)
+  }
+  assert place.names() == [] and server.asked['/trickle/a-1.jpg'] == 2
 
 
 def test_goes_on_with_what_is_missing(server, tmp_path):
@@ -340,7 +350,11 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
   names = [f'slow/a-{i}.jpg' for i in range(40)]
   place = _Place(tmp_path, server, ['gone/b-1.jpg', *names])
   process = subprocess.Popen(
-    _command(place, '--per-host', '2'), stderr=subprocess.PIPE, text=True
+    _command(place, '--per-host', '2'),
+    stderr=subprocess.PIPE,
+    text=True,
+    # Where tests run in the background, it would be ignored.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   deadline = time.monotonic() + 60
   while not (place.folder.is_dir() and len(_whole(place)) > 8):
