@@ -191,9 +191,12 @@ def train_batches(
   return iter(dataset.to_iter_dataset(options))
 
 
-def _find_shards(
-  data_dir: str, dataset: str, split: str
-) -> tuple[str, list[pathlib.Path]]:
+def version_folder(data_dir: str, dataset: str) -> pathlib.Path:
+  """Folder of a data set's newest version.
+
+  Raises:
+    InputError: there is none.
+  """
   folder = pathlib.Path(data_dir) / dataset
   versions = sorted(
     (
@@ -208,16 +211,23 @@ def _find_shards(
       f'no data set {dataset} in {data_dir or "."}: build it, or give the'
       ' folder that it is in as --data-dir'
     )
+  return versions[-1]
+
+
+def _find_shards(
+  data_dir: str, dataset: str, split: str
+) -> tuple[str, list[pathlib.Path]]:
+  folder = version_folder(data_dir, dataset)
   pattern = f'{dataset}-{split}.array_record-*-of-*'
-  paths = sorted(versions[-1].glob(pattern))
+  paths = sorted(folder.glob(pattern))
   if not paths:
-    raise InputError(f'{versions[-1]} has no split {split} of array_record')
+    raise InputError(f'{folder} has no split {split} of array_record')
   total = paths[0].name.rsplit('-', 1)[1]
   if not total.isdecimal() or len(paths) != int(total):
     raise InputError(
-      f'{versions[-1]} has {len(paths)} files of the {split} split, not {total}'
+      f'{folder} has {len(paths)} files of the {split} split, not {total}'
     )
-  return versions[-1].name, paths
+  return folder.name, paths
 
 
 def jpeg_shape(jpeg: bytes) -> tuple[int, int]:

@@ -11,7 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from exgan_jax import sheet
-from exgan_jax.input_pipeline import Records, decode, scale_points
+from exgan_jax.input_pipeline import (
+  Records,
+  decode,
+  scale_points,
+  version_folder,
+)
 from tfds_celeb_id import InputError
 from tfds_celeb_id.records import OPEN_THRESHOLD, SPLITS, Record
 
@@ -36,10 +41,8 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
     InputError: the data set is not there, or damaged.
     OSError: the sheet cannot be written.
   """
-  splits = dict(_splits(data_dir, dataset))
-  folder = (
-    pathlib.Path(data_dir) / dataset / next(iter(splits.values())).version
-  )
+  folder = version_folder(data_dir, dataset)
+  splits = dict(_splits(data_dir, dataset, folder))
   kept = {split: _all(records) for split, records in splits.items()}
   # A picture may be in `closed` several times, and in another split.
   pictures = {
@@ -55,7 +58,9 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
   return '\n'.join(lines)
 
 
-def _splits(data_dir: str, dataset: str) -> Iterator[tuple[str, Records]]:
+def _splits(
+  data_dir: str, dataset: str, folder: pathlib.Path
+) -> Iterator[tuple[str, Records]]:
   """Yields the splits that were built; too few people leave one out."""
   found = False
   problem = None
@@ -64,23 +69,19 @@ def _splits(data_dir: str, dataset: str) -> Iterator[tuple[str, Records]]:
       yield split, Records(data_dir, dataset, split)
       found = True
     except InputError as error:
-      if _is_built(data_dir, dataset, split):
+      if _is_built(folder / 'metadata.json', split):
         raise
       problem = problem or error
   if not found:
     raise problem
 
 
-def _is_built(data_dir: str, dataset: str, split: str) -> bool:
-  """Whether the newest version's metadata say that a split has records."""
-  folder = pathlib.Path(data_dir) / dataset
-  for path in folder.glob('*/metadata.json'):
-    try:
-      if json.loads(path.read_text())['counts'][split]['records']:
-        return True
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-      continue
-  return False
+def _is_built(metadata: pathlib.Path, split: str) -> bool:
+  """Whether a data set's metadata say that a split has records."""
+  try:
+    return json.loads(metadata.read_text())['counts'][split]['records'] > 0
+  except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    return False
 
 
 def _all(records: Records) -> list[Record]:

@@ -15,8 +15,6 @@ SECOND_FACE = 0.6
 # A face box narrower than this, in pixels, leaves less than ten for an eye.
 MIN_FACE_PIXELS = 48
 
-_close = []  # One call for each detector that is open.
-
 
 class NotOneFaceError(pictures.UnusablePictureError):
   """The picture does not show exactly one face that can be used."""
@@ -86,12 +84,6 @@ def align_photo(
 @functools.cache
 def _detector(detector: Callable, bundle: str | None):
   made = detector(bundle)
-  _close.append(multiprocessing.util.Finalize(None, made.close, exitpriority=1))
+  # As the process ends, a worker or the main one.
+  multiprocessing.util.Finalize(None, made.close, exitpriority=1)
   return made
-
-
-def close_detectors() -> None:
-  """Closes this process's detectors; worker processes do it as they end."""
-  _detector.cache_clear()
-  while _close:
-    _close.pop()()

@@ -387,6 +387,9 @@ def test_without_a_directory_the_archive_is_downloaded(
     _build(None, tmp_path / 'parked')
   # It is not kept in the place of the archive.
   assert not [p for p in (tmp_path / 'parked').rglob('*') if p.is_file()]
+  (web / 'archive.zip').unlink()
+  with pytest.raises(InputError, match='cannot download'):
+    _build(None, tmp_path / 'gone')
   server.shutdown()
   server.server_close()
   with pytest.raises(InputError) as error:

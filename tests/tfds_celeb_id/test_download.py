@@ -297,6 +297,13 @@ def test_asks_no_host_for_more_at_once_than_allowed(server, tmp_path):
   assert server.busiest == 2
 
 
+def test_what_is_under_way_does_not_count_as_failed(server, tmp_path):
+  place = _Place(tmp_path, server, [f'slow/a-{i}.jpg' for i in range(40)])
+  limits = download.Limits(connections=40, per_host=20, rounds=1)
+  summary = download.download(place.urls, place.folder, place.report, limits)
+  assert summary.fetched == 40 and not summary.missing
+
+
 def test_a_busy_host_is_left_alone_and_keeps_nobody_waiting(server, tmp_path):
   names = [f'busy/a-{i}.jpg' for i in range(20)]
   place = _Place(tmp_path, server, names)

@@ -61,9 +61,7 @@ class Builder(RecordsBuilder):
     """Downloads the authors' archive, once."""
     try:
       # Asked first: TFDS would try for minutes to reach what is not there.
-      requests.head(
-        ARCHIVE_URL, timeout=30, allow_redirects=True
-      ).raise_for_status()
+      requests.head(ARCHIVE_URL, timeout=30)
       path = dl_manager.download(ARCHIVE_URL)
     except (
       *(requests.RequestException, OSError),

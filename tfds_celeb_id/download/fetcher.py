@@ -137,10 +137,14 @@ class Fetcher:
       if self._not_before[host] > time.monotonic():
         # Others need not wait for it; the next round does.
         raise _FailedError('its host is busy')
-      self._failures[host] += 1
-      with _explained(self._limits.timeout):
-        async with asyncio.timeout(self._limits.timeout):
-          part, is_whole = await self._get(picture, host)
+      try:
+        with _explained(self._limits.timeout):
+          async with asyncio.timeout(self._limits.timeout):
+            part, is_whole = await self._get(picture, host)
+      except _FailedError as error:
+        # A host that says no is one that answers.
+        self._failures[host] = 0 if error.dead else self._failures[host] + 1
+        raise
       self._failures[host] = 0
     # Not on the host's time.
     await self._keep(picture, part, is_whole)
@@ -153,7 +157,6 @@ class Fetcher:
       if response.status in _BUSY:
         self._not_before[host] = time.monotonic() + _retry_after(response)
         raise _FailedError(_phrase(response.status))
-      self._failures[host] = 0
       if response.status != 200:
         raise _FailedError(_phrase(response.status), dead=True)
       if response.headers.get('Content-Type') and not (
