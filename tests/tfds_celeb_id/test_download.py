@@ -356,13 +356,12 @@ def _command(place, *more):
 def test_killed_half_way_and_started_again(server, tmp_path, kind):
   names = [f'slow/a-{i}.jpg' for i in range(40)]
   place = _Place(tmp_path, server, ['gone/b-1.jpg', *names])
+  # Where tests run in the background SIGINT is ignored, by their children too.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   process = subprocess.Popen(
-    _command(place, '--per-host', '2'),
-    stderr=subprocess.PIPE,
-    text=True,
-    # Where tests run in the background, it would be ignored.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    _command(place, '--per-host', '2'), stderr=subprocess.PIPE, text=True
   )
+  signal.signal(signal.SIGINT, before)
   deadline = time.monotonic() + 60
   while not (place.folder.is_dir() and len(_whole(place)) > 8):
     assert time.monotonic() < deadline and process.poll() is None
