@@ -22,7 +22,7 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
-  package_data={'': ['*.md', '*.bib', '*.txt', '*.tsv']},
+  package_data={'': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja']},
   # Bounded above where the next release may change what is called here.
   install_requires=[
     'array_record>=0.8',
@@ -31,6 +31,8 @@ setuptools.setup(
     'importlib_resources',  # Imported by tensorflow-datasets, not required.
     'jax>=0.10,<0.12',
     'jaxtyping',
+    'jinja2>=3.1',
+    'matplotlib>=3.9',
     'numpy>=2',
     'opencv-python-headless>=4.10',
     'optax>=0.2.8,<0.3',

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 FOLDER = 'checkpoints'
 
 
+class MissingCheckpointError(InputError):
+  """There is no checkpoint, or none that can be read."""
+
+
 class Checkpoints:
   """The checkpoints of a working directory, as a context.
 
@@ -41,7 +45,7 @@ class Checkpoints:
   def __init__(self, workdir: str | pathlib.Path, keep: int | None = None):
     folder = (pathlib.Path(workdir) / FOLDER).resolve()
     if keep is None and not folder.is_dir():
-      raise InputError(f'no checkpoint in {folder}')
+      raise MissingCheckpointError(f'no checkpoint in {folder}')
     # Steps that could not be read: a run that comes by them writes them anew.
     self._damaged: set[int] = set()
     self._checkpointer = ocp.training.Checkpointer(
@@ -124,7 +128,7 @@ class Checkpoints:
     if found is None:
       where = self._checkpointer.directory
       wanted = 'no checkpoint' if step is None else f'no checkpoint of {step}'
-      raise InputError(f'{wanted} in {where}')
+      raise MissingCheckpointError(f'{wanted} in {where}')
     return found[0], found[1]['model']
 
   def _newest(
@@ -148,7 +152,7 @@ class Checkpoints:
           _reason(error),
         )
     if problem:
-      raise InputError(
+      raise MissingCheckpointError(
         f'no checkpoint in {self._checkpointer.directory} can be read:'
         f' {problem}'
       )
@@ -161,6 +165,15 @@ class Checkpoints:
         _check_shapes(f'checkpoint {step}: {name}', _shapes(tree), found)
     loaded = self._checkpointer.load_checkpointables(step, abstract)
     return {name: loaded[name] for name in abstract}
+
+
+def steps_of(workdir: str | pathlib.Path) -> list[int]:
+  """The steps of a run's checkpoints, oldest first; none without a folder."""
+  try:
+    with Checkpoints(workdir) as checkpoints:
+      return checkpoints.steps()
+  except MissingCheckpointError:
+    return []
 
 
 def restore_encoder(

@@ -45,22 +45,39 @@ def _train(**fields) -> None:
   train(config_lib.make(**fields))
 
 
-def _evaluate(output: str, sheet: str | None, **options) -> None:
-  from exgan_jax.evaluate import evaluate
+def _evaluate(
+  output: str, follow: bool, timeout: float | None, **options
+) -> None:
+  from exgan_jax.evaluate import evaluate, path_of, watch
   from exgan_jax.results import format_table
 
   # Before the work, not after it.
-  if not output or pathlib.Path(output).is_dir():
-    raise InputError(f'--output names no file: {output!r}')
-  sheet_path = sheet or str(pathlib.Path(output).with_suffix('.png'))
-  if pathlib.Path(output) == pathlib.Path(sheet_path):
-    raise InputError(f'--output and the sheet are both {output}')
-  if pathlib.Path(sheet_path).is_dir():
-    raise InputError(f'--sheet names no file: {sheet_path!r}')
-  results = evaluate(sheet_path=sheet_path, **options)
-  results.save(output)
-  print(format_table(results))
-  print(f'results: {output}\npicture: {sheet_path}')
+  path = pathlib.Path(output)
+  if not output or path.is_dir() or not path.suffix:
+    raise InputError(f'--output names no file like results.json: {output!r}')
+  if not follow:
+    if timeout is not None:
+      raise InputError('--timeout is for --watch')
+    results = evaluate(output=output, **options)
+    print(format_table(results))
+    print(f'results: {output}\npicture: {path.with_suffix(".png")}')
+    return
+  if options.pop('step') is not None:
+    raise InputError('--step and --watch exclude each other')
+  for results in watch(output=output, timeout=timeout, **options):
+    print(format_table(results), flush=True)
+    print(f'results: {path_of(output, results.step)}', flush=True)
+
+
+def _score(originals: str, results: str, output: str, **options) -> None:
+  from exgan_jax.results import format_score
+  from exgan_jax.score import score
+
+  path = pathlib.Path(output)
+  if not output or path.is_dir() or not path.suffix:
+    raise InputError(f'--output names no file like score.json: {output!r}')
+  print(format_score(score(originals, results, output=output, **options)))
+  print(f'results: {output}')
 
 
 def _report(results: list[str], output: str) -> None:
@@ -109,17 +126,38 @@ def _parser() -> argparse.ArgumentParser:
   add('--baselines', action='store_true', help='score the baselines too')
   add('--references', type=int, default=1, help='pictures of the person')
   add('--compressor', help='workdir of one, for the distance of codes')
+  _add_inception(evaluate)
   add(
-    '--inception', metavar='PATH',
-    help="FID's published weights, or `download` to fetch them once",
+    '--real-statistics', metavar='FILE',
+    help='where those of the originals are kept; in the cache by default',
   )  # fmt: skip
-  add(
-    '--unverified-inception', metavar='PATH',
-    help='any weights in that layout; results then have other names',
-  )  # fmt: skip
+  add('--pictures', metavar='DIR', help='write every picture there as PNG')
   add('--batch-size', type=int, default=32, help='pictures at once')
-  add('--output', required=True, help='the results.json to write')
-  add('--sheet', help='the PNG to write; next to the output by default')
+  add(
+    '--output', required=True,
+    help='the results.json to write; a .png, .npz and .csv come beside it',
+  )  # fmt: skip
+  add(
+    '--watch', dest='follow', action='store_true',
+    help='follow the run to its end',
+  )  # fmt: skip
+  add('--timeout', type=float, help='seconds to wait for the next checkpoint')
+
+  score = commands.add_parser(
+    'score', help='score a folder of pictures against their originals'
+  )
+  score.set_defaults(run=_score)
+  add = score.add_argument
+  add('originals', help='folder of the original pictures')
+  add('results', help='folder of pictures of the same names, whoever made them')
+  add('--masks', help='folder of the holes, white on black')
+  add('--method', help='its name in a table; that of its folder by default')
+  _add_inception(score)
+  add('--batch-size', type=int, default=32, help='pictures at once')
+  add(
+    '--output', required=True,
+    help='the score.json to write; a .csv comes beside it',
+  )  # fmt: skip
 
   data = commands.add_parser('data', help='say what a built data set holds')
   data.set_defaults(run=_data)
@@ -134,6 +172,17 @@ def _parser() -> argparse.ArgumentParser:
   report.add_argument('results', nargs='+', help='results.json files')
   report.add_argument('--output', required=True, help='the folder to write to')
   return parser
+
+
+def _add_inception(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--inception', metavar='PATH',
+    help="FID's published weights, or `download` to fetch them once",
+  )  # fmt: skip
+  parser.add_argument(
+    '--unverified-inception', metavar='PATH',
+    help='any weights in that layout; results then have other names',
+  )  # fmt: skip
 
 
 def _add_field(

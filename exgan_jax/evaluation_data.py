@@ -42,8 +42,7 @@ class EvaluationBatch:
     has_truth: bool [b], whether there is one; never for what is not valid.
     irises: float32 [b, 2, 3], x, y and radius of the irises of the truth in
       pixels; NaN where they are not known.
-    filenames: of the valid pictures.
-    identities: of the valid pictures.
+    rows: int32 [b], the pictures' places among all that are evaluated.
   """
 
   inputs: Example
@@ -52,8 +51,7 @@ class EvaluationBatch:
   truth: np.ndarray
   has_truth: np.ndarray
   irises: np.ndarray
-  filenames: list[str]
-  identities: list[str]
+  rows: np.ndarray
 
   @property
   def shown(self) -> Example:
@@ -72,6 +70,33 @@ def evaluation_positions(records: Records, split: str) -> Sequence[int]:
   return range(0, len(records), 2 if split == 'closed' else 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+  """Which pictures an evaluation in-paints, a row each.
+
+  Attributes:
+    filenames: of the records.
+    identities: of the people.
+  """
+
+  filenames: list[str]
+  identities: list[str]
+
+  @property
+  def people(self) -> np.ndarray:
+    """int [n], a number for each identity."""
+    return np.unique(np.asarray(self.identities), return_inverse=True)[1]
+
+
+def listing(records: Records, positions: Sequence[int]) -> Listing:
+  """Reads whose pictures there are at some positions."""
+  found = [records[position] for position in positions]
+  return Listing(
+    [record.filename for record in found],
+    [record.identity for record in found],
+  )
+
+
 def evaluation_batches(
   records: Records,
   split: str,
@@ -81,6 +106,8 @@ def evaluation_batches(
   positions: Sequence[int] | None = None,
   references: int = 1,
   threads: int = 2,
+  process_index: int = 0,
+  process_count: int = 1,
 ) -> Iterator[EvaluationBatch]:
   """Every picture of a split once. In `closed` only some have a truth.
 
@@ -88,29 +115,37 @@ def evaluation_batches(
     records: of the split.
     split: its name.
     resolution: side of the pictures in pixels.
-    batch_size: pictures a batch; the last one is padded to it.
+    batch_size: pictures a batch of all processes together, a multiple of their
+      number; the last batch is padded to it.
     positions: of the pictures; by default `evaluation_positions`.
     references: how many of the person's next pictures; they come round again
       where there are fewer.
     threads: that read and decode.
+    process_index: which process's part of every batch to read.
+    process_count: among how many. All get the same number of batches.
   """
   if positions is None:
     positions = evaluation_positions(records, split)
+  local = batch_size // process_count
+  rows = np.arange(-(-len(positions) // batch_size) * batch_size)
+  rows = rows.reshape(-1, process_count, local)[:, process_index].reshape(-1)
   read = functools.partial(
     _example, records, split=split, resolution=resolution, count=references
   )
   options = grain.ReadOptions(
-    num_threads=threads, prefetch_buffer_size=2 * batch_size
+    num_threads=threads, prefetch_buffer_size=2 * local
   )
-  dataset = grain.MapDataset.source(positions).map(read)
+  dataset = grain.MapDataset.source(rows).map(
+    lambda row: read(positions[min(int(row), len(positions) - 1)])
+  )
   examples: list[dict[str, Any]] = []
+  taken = 0
   for example in dataset.to_iter_dataset(options):
     examples.append(example)
-    if len(examples) == batch_size:
-      yield _collate(examples, batch_size)
-      examples = []
-  if examples:
-    yield _collate(examples, batch_size)
+    if len(examples) == local:
+      part = rows[taken : taken + local]
+      yield _collate(examples, part, part < len(positions))
+      examples, taken = [], taken + local
 
 
 def next_positions(position: int, record: Record, count: int) -> list[int]:
@@ -166,8 +201,6 @@ def _example(
     'has_stranger': other is not None,
     'truth': truth,
     'irises': _scaled_irises(target, resolution),
-    'filename': target.filename,
-    'identity': target.identity,
   }
 
 
@@ -180,29 +213,25 @@ def _scaled_irises(target: Record, resolution: int) -> np.ndarray:
 
 
 def _collate(
-  examples: list[dict[str, Any]], batch_size: int
+  examples: list[dict[str, Any]], rows: np.ndarray, valid: np.ndarray
 ) -> EvaluationBatch:
-  padded = examples + examples[-1:] * (batch_size - len(examples))
-
   def stack(name: str) -> Example:
     return {
-      key: np.stack([example[name][key] for example in padded])
+      key: np.stack([example[name][key] for example in examples])
       for key in examples[0][name]
     }
 
-  valid = np.arange(batch_size) < len(examples)
-  known = np.asarray([example['truth'] is not None for example in padded])
+  known = np.asarray([example['truth'] is not None for example in examples])
   truth = [
     example['inputs']['image'] if example['truth'] is None else example['truth']
-    for example in padded
+    for example in examples
   ]
   return EvaluationBatch(
     inputs=stack('inputs') | {'valid': valid},
     stranger=stack('stranger'),
-    has_stranger=np.asarray([e['has_stranger'] for e in padded]) & valid,
+    has_stranger=np.asarray([e['has_stranger'] for e in examples]) & valid,
     truth=np.stack(truth),
     has_truth=known & valid,
-    irises=np.stack([example['irises'] for example in padded]),
-    filenames=[example['filename'] for example in examples],
-    identities=[example['identity'] for example in examples],
+    irises=np.stack([example['irises'] for example in examples]),
+    rows=rows.astype(np.int32),
   )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 # Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels).
 LARGEST_BOX = 3 / 8
@@ -142,3 +144,24 @@ def crop_side(resolution: int) -> int:
 def eye_side(resolution: int) -> int:
   """Side in pixels of crops that hold an eye: 32 at 128 pixels."""
   return math.ceil(resolution * EYE / 8) * 8
+
+
+def hole_boxes(
+  masks: Bool[np.ndarray, 'b h w 1'],
+) -> tuple[Int[np.ndarray, 'b 2 4'], Bool[np.ndarray, 'b 2']]:
+  """Finds the boxes around the holes of masks, on the host.
+
+  Returns:
+    Left, top, right and bottom edge in pixels of the two largest connected
+    holes, from left to right; and which of them there are. Holes that touch
+    are one. A box that is not there holds one pixel.
+  """
+  boxes = np.tile(np.int32([0, 0, 1, 1]), (len(masks), 2, 1))
+  there = np.zeros((len(masks), 2), bool)
+  for i, mask in enumerate(masks[..., 0]):
+    _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    # The first one is what is not a hole; then x, y, width, height, area.
+    largest = found[1:][np.argsort(-found[1:, 4], kind='stable')][:2]
+    for j, (x, y, w, h, _) in enumerate(sorted(largest.tolist())):
+      boxes[i, j], there[i, j] = (x, y, x + w, y + h), True
+  return boxes, there

@@ -1,116 +1,85 @@
-"""results.json files to one table, in Markdown.
+"""Many results to one report: report.md, its figures, and report.html.
 
-Results that differ in nothing but the weights, that is the seeds of one model,
-share a row: their mean, and their standard deviation where there are several.
+Results of one data set, split and resolution share a part of it.
 """
 
 from __future__ import annotations
 
-import collections
 import pathlib
-import statistics
 from collections.abc import Iterable, Sequence
 
+from exgan_jax import (
+  figures,
+  gallery,
+  report_markdown,
+  report_page,
+  sheet,
+)
 from exgan_jax import results as results_lib
-from exgan_jax.results import Results
+from exgan_jax.report_section import Run, Section, sections
+from exgan_jax.results import Results, Score
 
 FILENAME = 'report.md'
-BASELINE = 'gan'
-# Metric, its column's title, digits.
-COLUMNS = (
-  ('l1', 'L1', 5),
-  ('l1_hole', 'L1 of the hole', 5),
-  ('ms_ssim', '1 - MS-SSIM', 5),
-  ('fid', 'FID', 2),
-  ('inception_score', 'Inception Score', 2),
-  ('frechet_distance_unverified', 'Fréchet distance, unverified', 2),
-  ('inception_score_unverified', 'Inception Score, unverified', 2),
-  ('l1_hole_swapped_ratio', 'L1 of the hole, stranger / right', 3),
-  ('code_distance', 'code distance', 2),
-  ('code_distance_swapped', 'stranger', 2),
-  ('iris_delta_e', 'iris CIEDE2000', 2),
-  ('iris_delta_e_swapped', 'stranger', 2),
-)
-
-Key = tuple[str, ...]
+PAGE = 'report.html'
 
 
 def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
-  """Writes `report.md` into a folder and returns its text.
+  """Writes the report into a folder and returns its Markdown.
+
+  Args:
+    paths: of results.json and score.json files. Pictures are those of the
+      gallery beside a file: the same name, but ending in `.npz`.
+    output: folder for `report.md`, `figure1.png`, `figure2.png` and
+      `report.html`, which holds all that and plots, too.
 
   Raises:
-    InputError: a file cannot be read, or holds no results.
+    InputError: a file cannot be read, or holds no results, or no pictures.
     OSError: the report cannot be written.
   """
-  text = report([results_lib.load(path) for path in paths])
+  runs, scores = [], []
+  for path in paths:
+    found = results_lib.load(path)
+    if isinstance(found, Score):
+      scores.append(found)
+    else:
+      runs.append(Run(found, _gallery_beside(path, found)))
+  made = sections(runs, scores)
   folder = pathlib.Path(output)
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / FILENAME).write_text(text)
+  text = report_markdown.render(made, _write_figures(made, folder))
+  (folder / FILENAME).write_text(text, encoding='utf-8')
+  page = report_page.render(made)
+  (folder / PAGE).write_text(page, encoding='utf-8')
   return text
 
 
-def report(found: Iterable[Results]) -> str:
-  """Returns the tables, one for every data set, split and resolution."""
-  groups = collections.defaultdict(list)
-  for one in found:
-    where = (one.dataset, one.split, str(one.resolution), one.protocol)
-    groups[where].append(one)
-  return '\n\n'.join(_table(where, rows) for where, rows in groups.items())
+def report(found: Iterable[Results | Score]) -> str:
+  """Returns the Markdown of results without pictures."""
+  found = list(found)
+  made = sections(
+    [Run(one) for one in found if isinstance(one, Results)],
+    [one for one in found if isinstance(one, Score)],
+  )
+  return report_markdown.render(made, [[] for _ in made])
 
 
-def _table(where: Key, found: list[Results]) -> str:
-  dataset, split, resolution, protocol = where
-  rows = collections.defaultdict(list)
-  counts = set()
-  for one in found:
-    rows[one.model, f'{one.step:,} steps'].append(one.metrics)
-    counts.add(one.num_images)
-  # A baseline is the same in all of them.
-  for one in found:
-    for name, metrics in one.baselines.items():
-      rows[name, ''] = [metrics]
-  shown = [
-    column
-    for column in COLUMNS
-    if any(_numbers(metrics, column[0]) for metrics in rows.values())
-  ]
-  lines = [
-    f'## {dataset}, {split}, {resolution} px',
-    '',
-    f'{" or ".join(map(str, sorted(counts)))} pictures, protocol {protocol}.'
-    ' Images in [0, 1]. Smaller is better, but for what is painted after a'
-    ' stranger and for the Inception Score. In brackets: against `gan`.',
-    '',
-    '| model | runs | ' + ' | '.join(title for _, title, _ in shown) + ' |',
-    '|---|---|' + '---|' * len(shown),
-  ]
-  plain = next((m for (name, _), m in rows.items() if name == BASELINE), None)
-  for (name, steps), metrics in rows.items():
-    cells = [
-      _cell(metrics, metric, digits, None if name == BASELINE else plain)
-      for metric, _, digits in shown
-    ]
-    title = f'`{name}`' + (f', {steps}' if steps else '')
-    lines.append(f'| {title} | {len(metrics)} | ' + ' | '.join(cells) + ' |')
-  return '\n'.join(lines) + '\n'
+def _gallery_beside(path: str, found: Results) -> gallery.Gallery | None:
+  beside = pathlib.Path(path).with_suffix(gallery.SUFFIX)
+  if not beside.is_file():
+    return None
+  pictures = gallery.load(beside)
+  figures.check(str(beside), pictures, found.resolution)
+  return pictures
 
 
-def _numbers(metrics: list[dict], name: str) -> list[float]:
-  values = (one.get(name) for one in metrics)
-  return [value for value in values if isinstance(value, int | float)]
-
-
-def _cell(
-  metrics: list[dict], name: str, digits: int, plain: list[dict] | None
-) -> str:
-  values = _numbers(metrics, name)
-  if not values:
-    return '-'
-  mean = statistics.fmean(values)
-  text = f'{mean:.{digits}f}'
-  if len(values) > 1:
-    text += f' ± {statistics.stdev(values):.{digits}f}'
-  against = _numbers(plain or [], name)
-  if against and 'ratio' not in name and (base := statistics.fmean(against)):
-    text += f' ({100 * (mean / base - 1):+.1f} %)'
-  return text
+def _write_figures(
+  made: Sequence[Section], folder: pathlib.Path
+) -> list[list[str]]:
+  names = []
+  for index, section in enumerate(made):
+    suffix = f'-{index + 1}' if index else ''
+    names.append([])
+    for number, figure in enumerate(section.figures, 1):
+      names[-1].append(f'figure{number}{suffix}.png')
+      sheet.save(figure.draw(), folder / names[-1][-1])
+  return names

@@ -14,10 +14,13 @@ import jax
 import numpy as np
 
 from exgan_jax import config as config_lib
+from exgan_jax import results_file
 from exgan_jax.config import Config
 from exgan_jax.input_pipeline import Records
 from exgan_jax.state import Model, Params
-from tfds_celeb_id import InputError
+
+Metrics = dict[str, float | str | None]
+Intervals = dict[str, list[float]]
 
 PACKAGES = ('exgan_jax', 'jax', 'flax', 'orbax-checkpoint', 'grain', 'numpy')
 
@@ -47,6 +50,8 @@ class Results:
     skipped: why a metric is None.
     baselines: the same metrics of methods that learn nothing.
     provenance: versions, hashes of configuration and weights, device.
+    intervals: of `model` and of each baseline, low and high end of a metric's
+      95 % bootstrap interval over people.
   """
 
   model: str
@@ -56,10 +61,11 @@ class Results:
   resolution: int
   num_images: int
   protocol: str
-  metrics: dict[str, float | str | None]
+  metrics: Metrics
   skipped: dict[str, str]
-  baselines: dict[str, dict[str, float | str | None]]
+  baselines: dict[str, Metrics]
   provenance: dict[str, Any]
+  intervals: dict[str, Intervals] = dataclasses.field(default_factory=dict)
 
   def save(self, path: str | pathlib.Path) -> None:
     """Writes results.json, whole or not at all, making its folder.
@@ -67,60 +73,90 @@ class Results:
     Raises:
       OSError: it cannot be written.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + '\n')
-    temporary.replace(path)
+    _save(self, path)
 
 
-def load(path: str | pathlib.Path) -> Results:
-  """Reads what `Results.save` wrote.
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """What a comparison of two folders found; the fields of score.json.
+
+  Attributes:
+    method: name of whatever made the results.
+    num_images: number of pairs of pictures.
+    resolution: shorter side of the pictures in pixels, None where they differ.
+    metrics: as in `Results`, as far as pictures alone tell them.
+    skipped: why a metric is None.
+    provenance: versions, hash of the network's weights, device.
+    intervals: low and high end of a metric's 95 % bootstrap interval.
+  """
+
+  method: str
+  num_images: int
+  resolution: int | None
+  metrics: Metrics
+  skipped: dict[str, str]
+  provenance: dict[str, Any]
+  intervals: Intervals = dataclasses.field(default_factory=dict)
+
+  def save(self, path: str | pathlib.Path) -> None:
+    """Writes score.json, whole or not at all, making its folder.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    _save(self, path)
+
+
+def _save(found: Results | Score, path: str | pathlib.Path) -> None:
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_text(json.dumps(dataclasses.asdict(found), indent=2) + '\n')
+  temporary.replace(path)
+
+
+def load(path: str | pathlib.Path) -> Results | Score:
+  """Reads what `Results.save` or `Score.save` wrote; its fields tell which.
 
   Raises:
-    InputError: there is no such file, or it holds no results.
+    InputError: there is no such file, or it holds neither.
   """
-  try:
-    fields = json.loads(pathlib.Path(path).read_text())
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except (ValueError, RecursionError) as error:
-    raise InputError(f'{path} is not JSON') from error
-  hints = {
-    'model': str, 'step': int, 'dataset': str, 'split': str,
-    'resolution': int, 'num_images': int, 'protocol': str, 'metrics': dict,
-    'skipped': dict, 'baselines': dict, 'provenance': dict,
-  }  # fmt: skip
-  if not isinstance(fields, dict) or fields.keys() != hints.keys():
-    raise InputError(f'{path} does not have the fields of results')
-  for name, hint in hints.items():
-    if type(fields[name]) is not hint:
-      raise InputError(f'{path}: {name} is not of type {hint.__name__}')
-  for metrics in (fields['metrics'], *fields['baselines'].values()):
-    if not isinstance(metrics, dict):
-      raise InputError(f'{path}: a baseline is not an object')
-    for name, value in metrics.items():
-      if not (value is None or isinstance(value, int | float | str)):
-        raise InputError(f'{path}: {name} is not a number')
-  return Results(**fields)
+  fields = results_file.read(path)
+  if 'method' in fields:
+    return Score(**results_file.checked(path, fields, results_file.SCORE))
+  return Results(**results_file.checked(path, fields, results_file.RESULTS))
 
 
 def format_table(results: Results) -> str:
   """The metrics of the model and the baselines, for people to read."""
-  columns = {results.model: results.metrics} | results.baselines
-  wanted = [
-    name for name, value in results.metrics.items() if isinstance(value, float)
-  ]
-  lines = [
+  title = (
     f'{results.dataset} {results.split}: {results.num_images} pictures at'
-    f' {results.resolution} px, step {results.step}',
-    f'{"":<22}' + ''.join(f'{column:>16}' for column in columns),
+    f' {results.resolution} px, step {results.step}'
+  )
+  return _format(title, {results.model: results.metrics} | results.baselines)
+
+
+def format_score(score: Score) -> str:
+  """The metrics of a folder of pictures, for people to read."""
+  title = f'{score.num_images} pictures'
+  if score.resolution is not None:
+    title += f' of {score.resolution} px'
+  return _format(title, {score.method: score.metrics})
+
+
+def _format(title: str, columns: dict[str, Metrics]) -> str:
+  (first, *_) = columns.values()
+  wanted = [name for name, value in first.items() if isinstance(value, float)]
+  width = 2 + max(map(len, wanted), default=20)
+  lines = [
+    title,
+    ' ' * width + ''.join(f'{column:>16}' for column in columns),
   ]
   for name in wanted:
-    cells = (values[name] for values in columns.values())
+    cells = (values.get(name) for values in columns.values())
     shown = ('-' if cell is None else f'{cell:.5f}' for cell in cells)
-    lines.append(f'{name:<22}' + ''.join(f'{cell:>16}' for cell in shown))
-  if variant := results.metrics.get('ms_ssim_variant'):
+    lines.append(f'{name:<{width}}' + ''.join(f'{cell:>16}' for cell in shown))
+  if variant := first.get('ms_ssim_variant'):
     lines.append(
       f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}). Smaller is'
       ' better,\nbut for what is painted after a stranger (swapped).'
@@ -132,18 +168,24 @@ def provenance_of(
   config: Config, model: Model, records: Records, encoder: Params | None
 ) -> dict[str, Any]:
   """What made the numbers: versions, hashes, device."""
-  device = jax.devices()[0]
   return {
-    'versions': {
-      'python': platform.python_version(),
-      **{name: _version(name) for name in PACKAGES},
-    },
+    **environment(),
     'dataset_version': records.version,
     'records_sha256': records.fingerprint(),
     'config_sha256': config_lib.fingerprint(config),
     'weights_sha256': weights_hash(model),
     'encoder_sha256': encoder and weights_hash(encoder),
-    'device': f'{jax.device_count()} x {device.device_kind}',
+  }
+
+
+def environment() -> dict[str, Any]:
+  """Versions and device."""
+  return {
+    'versions': {
+      'python': platform.python_version(),
+      **{name: _version(name) for name in PACKAGES},
+    },
+    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
   }
 
 

@@ -55,6 +55,11 @@ def to_float(image: jax.Array) -> jax.Array:
   return image.astype(jnp.float32) / 127.5 - 1.0
 
 
+def to_uint8(image: jax.Array) -> jax.Array:
+  """Floats of any shape in [0, 1] to uint8, rounded and clipped."""
+  return jnp.round(jnp.clip(image, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+
+
 def make_scene(config: Config, batch: Batch, encoder: Params) -> Scene:
   """Normalises a batch, as the input pipeline makes it, and marks its holes.
 

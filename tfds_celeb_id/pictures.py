@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 # Decoders for what people keep photographs in. Pillow has more of them, some
 # of which start other programs.
@@ -19,6 +19,9 @@ MAX_SIDE = 32_000
 MIN_SIDE = 32
 
 JPEG_QUALITY = 95
+
+# Orientations of EXIF whose pictures lie on their side.
+TURNED = (5, 6, 7, 8)
 
 
 class UnusablePictureError(ValueError):
@@ -54,6 +57,26 @@ def read_picture(
     raise UnusablePictureError('cannot be read') from error
   except Exception as error:  # Of broken files decoders raise nearly any.
     raise UnusablePictureError('broken') from error
+
+
+def picture_size(path: str | os.PathLike) -> tuple[int, int]:
+  """Height and width that `read_picture` would give, without decoding.
+
+  Raises:
+    UnusablePictureError: not a picture, too small or too large.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      with Image.open(path, formats=FORMATS) as image:
+        _check_size(image.width, image.height)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+        size = image.height, image.width
+        return size[::-1] if turned else size
+  except UnusablePictureError:
+    raise
+  except Exception as error:  # Of broken files decoders raise nearly any.
+    raise UnusablePictureError('not a picture') from error
 
 
 def _check_size(width: int, height: int) -> None:

@@ -1,10 +1,10 @@
 """How far results are from the originals; one module a metric.
 
 A metric is a function of a batch on the device that gives one value a
-picture; `Mean` and `Median` are the states that collect them on the host.
+picture; `Rows` is the state that collects them on the host.
 """
 
-from exgan_jax.metrics.base import Mean, Median
+from exgan_jax.metrics.base import Rows
 from exgan_jax.metrics.iris import iris_delta_e_per_eye
 from exgan_jax.metrics.l1 import has_hole, l1_hole_per_image, l1_per_image
 from exgan_jax.metrics.ms_ssim import (
@@ -14,8 +14,7 @@ from exgan_jax.metrics.ms_ssim import (
 from exgan_jax.metrics.verification import verification_auc
 
 __all__ = [
-  'Mean',
-  'Median',
+  'Rows',
   'has_hole',
   'iris_delta_e_per_eye',
   'l1_hole_per_image',

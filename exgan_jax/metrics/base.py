@@ -1,66 +1,69 @@
-"""The states that per-picture metrics share."""
+"""The state that all metrics of pictures share."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int, Shaped
 
 
 @dataclasses.dataclass(frozen=True)
-class Mean:
-  """The mean of a per-picture value over a data set, as a mergeable sum.
+class Rows:
+  """What was found of each picture, under its row: a mergeable state.
 
-  The values are computed on the device and summed on the host in float64, so
-  the result does not depend on how the data set was cut into batches.
+  Rows are the pictures' places in the evaluation. What is computed from them is
+  computed once, in their order, in float64: the result is the same to the last
+  bit however the pictures were cut into batches and dealt out to devices.
 
   Attributes:
-    total: the sum of the values.
-    count: the number of pictures in that sum.
+    rows: of the values, a part a batch.
+    values: a number or an array for each row.
   """
 
-  total: float = 0.0
-  count: int = 0
+  rows: tuple[Int[np.ndarray, ' b'], ...] = ()
+  values: tuple[Shaped[np.ndarray, 'b ...'], ...] = ()
 
   @classmethod
   def from_values(
-    cls, values: Float[np.ndarray, ' b'], counted: Bool[np.ndarray, ' b']
-  ) -> Mean:
-    """Sums the counted values; the others add nothing, not even their NaN."""
-    kept = np.asarray(values)[np.asarray(counted)]
-    return cls(float(kept.sum(dtype=np.float64)), len(kept))
+    cls,
+    rows: Int[np.ndarray, ' b'],
+    values: Shaped[np.ndarray, 'b ...'],
+    counted: Bool[np.ndarray, ' b'],
+  ) -> Rows:
+    """Keeps the counted values; the others add nothing, not even their NaN."""
+    counted = np.asarray(counted)
+    return cls((np.asarray(rows)[counted],), (np.asarray(values)[counted],))
 
-  def merge(self, other: Mean) -> Mean:
+  def merge(self, other: Rows) -> Rows:
     """Returns the state of both sets of pictures together."""
-    return Mean(self.total + other.total, self.count + other.count)
+    return Rows(self.rows + other.rows, self.values + other.values)
 
-  def compute(self) -> float | None:
-    """Returns the mean over all pictures seen, None if there were none."""
-    return self.total / self.count if self.count else None
+  def __len__(self) -> int:
+    return sum(map(len, self.rows))
 
+  def ordered(
+    self,
+  ) -> tuple[Int[np.ndarray, ' n'], Shaped[np.ndarray, 'n ...']]:
+    """Returns all rows in their order, and their values.
 
-@dataclasses.dataclass(frozen=True)
-class Median:
-  """The median of values over a data set; it keeps them all.
+    Raises:
+      ValueError: there are none.
+    """
+    if not len(self):
+      raise ValueError('no picture')
+    rows = np.concatenate(self.rows)
+    order = np.argsort(rows, kind='stable')
+    return rows[order], np.concatenate(self.values)[order]
 
-  Attributes:
-    values: those seen.
-  """
+  def mean(self) -> float | None:
+    """Returns the mean of the values, None if there are none."""
+    return (
+      float(self.ordered()[1].mean(dtype=np.float64)) if len(self) else None
+    )
 
-  values: tuple[float, ...] = ()
-
-  @classmethod
-  def from_values(
-    cls, values: Float[np.ndarray, ' b'], counted: Bool[np.ndarray, ' b']
-  ) -> Median:
-    """Keeps the counted values."""
-    return cls(tuple(np.asarray(values)[np.asarray(counted)].tolist()))
-
-  def merge(self, other: Median) -> Median:
-    """Returns the state of both sets of values together."""
-    return Median(self.values + other.values)
-
-  def compute(self) -> float | None:
-    """Returns the median of all values seen, None if there were none."""
-    return float(np.median(self.values)) if self.values else None
+  def median(self) -> float | None:
+    """Returns the median of the values, None if there are none."""
+    if not len(self):
+      return None
+    return float(np.median(self.ordered()[1].astype(np.float64)))

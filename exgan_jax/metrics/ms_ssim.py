@@ -47,8 +47,9 @@ def ms_ssim_distance_per_image(
   original: Float[Array, 'b h w c'],
   result: Float[Array, 'b h w c'],
   variant: str,
+  hole: Float[Array, 'b h w 1'] | None = None,
 ) -> Float[Array, ' b']:
-  """Returns each picture's 1 - MS-SSIM.
+  """Returns each picture's 1 - MS-SSIM, or that of its hole.
 
   Negative terms are clamped at 0, so the distance is never NaN for finite
   pictures. Odd sides are padded by their last row or column before halving,
@@ -58,9 +59,12 @@ def ms_ssim_distance_per_image(
     original: pictures with values in [0, 1].
     result: the pictures to judge, in the same range.
     variant: `standard` or `shrinking`; see the module.
+    hole: 1 in the hole, 0 elsewhere. With it a window counts, at every scale,
+      by how much of what it looks at, under its own weights, is hole.
 
   Returns:
-    One distance a picture, in [0, 1].
+    One distance a picture, in [0, 1]; with `hole` 0 for a picture that has
+    none, which means nothing.
 
   Raises:
     ValueError: no such variant, or the pictures are too small for it.
@@ -82,7 +86,8 @@ def ms_ssim_distance_per_image(
   for scale in range(len(_WEIGHTS)):
     if scale:
       x, y = _halve(x), _halve(y)
-    ssim, contrast = _deficits(x, y, offset)
+      hole = hole if hole is None else _halve(hole)
+    ssim, contrast = _deficits(x, y, offset, hole)
     deficits.append(ssim if scale == len(_WEIGHTS) - 1 else contrast)
   deficit = jnp.stack(deficits, axis=1)
   if variant == 'shrinking':
@@ -120,8 +125,9 @@ def _deficits(
   x: Float[Array, 'b h w c'],
   y: Float[Array, 'b h w c'],
   offset: Float[Array, 'b 1 1 c'],
+  hole: Float[Array, 'b h w 1'] | None,
 ) -> tuple[Float[Array, 'b c'], Float[Array, 'b c']]:
-  """Returns 1 - SSIM and 1 - contrast term, means over a scale's pixels."""
+  """Returns 1 - SSIM and 1 - contrast term, means over a scale's windows."""
   s, d = x + y, x - y
   # One filter for all four, along the channels so that a sharded batch stays
   # where it is: four filters take as long to run but eight times to compile.
@@ -133,7 +139,13 @@ def _deficits(
   mean_s = mean_s + 2 * offset
   luminance = mean_d**2 / ((mean_s**2 + mean_d**2) / 2 + _C1)
   ssim = luminance + contrast - luminance * contrast
-  return ssim.mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
+  if hole is None:
+    return ssim.mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
+  weight = _blur(hole)
+  total = jnp.maximum(weight.sum(axis=(1, 2)), jnp.finfo(weight.dtype).tiny)
+  return tuple(
+    (weight * term).sum(axis=(1, 2)) / total for term in (ssim, contrast)
+  )
 
 
 def _halve(x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 c']:

@@ -10,6 +10,8 @@ resize. Layers have the names that they have in the published weights.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,15 @@ class Conv(nnx.Module):
     )
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    return nnx.relu(self.bn(self.conv(x)))
+    kernel = self.conv.kernel[...]
+    if kernel.shape[:2] == (1, 1):
+      # On a CPU a third faster than the convolution.
+      y = jnp.matmul(x, kernel[0, 0], precision=self.conv.precision)
+    elif self.conv.padding == 'VALID':
+      y = _unpadded(x, kernel, self.conv.strides)
+    else:
+      y = self.conv(x)
+    return nnx.relu(self.bn(y))
 
 
 class Block(nnx.Module):
@@ -274,28 +284,59 @@ def resize(images: Float[Array, 'b h w 3']) -> Float[Array, 'b s s 3']:
   half-pixel shift that makes `jax.image.resize` another function, and nothing
   is averaged when pictures shrink.
   """
-  down, across = (_sampling(side) for side in images.shape[1:3])
-  precision = jax.lax.Precision.HIGHEST
-  rows = jnp.einsum('sh,bhwc->bswc', down, images, precision=precision)
-  return jnp.einsum('tw,bswc->bstc', across, rows, precision=precision)
+  for axis in (1, 2):
+    low, high, share = _sampling(images.shape[axis])
+    share = np.expand_dims(share, (1, 2) if axis == 1 else 1)
+    images = jnp.take(images, low, axis) * (1 - share) + (
+      jnp.take(images, high, axis) * share
+    )
+  return images
 
 
-def _sampling(side: int) -> np.ndarray:
-  """The weights of each old pixel in each new one, float32 [299, side]."""
+def _sampling(side: int):
   # In float32 throughout, as the original computes where to sample.
   at = np.arange(SIDE, dtype=np.float32) * np.float32(side / SIDE)
   low = np.floor(at).astype(int)
-  high = np.minimum(low + 1, side - 1)
-  share = at - low
-  weights = np.zeros((SIDE, side), np.float32)
-  np.add.at(weights, (np.arange(SIDE), low), 1 - share)
-  np.add.at(weights, (np.arange(SIDE), high), share)
-  return weights
+  return low, np.minimum(low + 1, side - 1), (at - low).astype(np.float32)
+
+
+def _unpadded(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
+  height, width = ((side - 3) // strides + 1 for side in x.shape[1:3])
+  y = jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (strides, strides),
+    ((0, 1), (0, 1)),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  return y[:, :height, :width]
 
 
 def _max_pool(x: jax.Array, strides: int, padding: str) -> jax.Array:
-  return nnx.max_pool(x, (3, 3), (strides, strides), padding)
+  if padding == 'SAME':
+    x = _padded(x, -jnp.inf)
+  return functools.reduce(jnp.maximum, _windows(x, strides))
 
 
 def _average_pool(x: jax.Array) -> jax.Array:
-  return nnx.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False)
+  total = functools.reduce(jnp.add, _windows(_padded(x, 0.0), 1))
+  rows, columns = (
+    np.convolve(np.ones(side), np.ones(3), 'same') for side in x.shape[1:3]
+  )
+  inside = np.outer(rows, columns)[..., None]
+  return total / inside.astype(np.float32)
+
+
+def _padded(x: jax.Array, value: float) -> jax.Array:
+  around = ((0, 0), (1, 1), (1, 1), (0, 0))
+  return jnp.pad(x, around, constant_values=value)
+
+
+def _windows(x: jax.Array, strides: int) -> list[jax.Array]:
+  height, width = (side - 2 for side in x.shape[1:3])
+  return [
+    x[:, i : i + height : strides, j : j + width : strides]
+    for i in range(3)
+    for j in range(3)
+  ]

@@ -1,7 +1,7 @@
 """The evaluator on a run of a few steps, against the metrics by hand."""
 
+import csv
 import dataclasses
-import importlib
 import json
 import pathlib
 import shutil
@@ -14,14 +14,15 @@ from PIL import Image
 from exgan_jax import baselines as baselines_lib
 from exgan_jax import config as config_lib
 from exgan_jax import evaluation_data, input_pipeline, sharding, sheet
+from exgan_jax import evaluator as evaluator_lib
 from exgan_jax.checkpoint import restore_encoder
 from exgan_jax.evaluate import evaluate
+from exgan_jax.inception_scores import Distribution, Extractor
+from exgan_jax.metrics import frechet_sampling
 from exgan_jax.models import inception
+from exgan_jax.score import score
 from exgan_jax.train import train
 from tfds_celeb_id import InputError
-
-# `exgan_jax.evaluate` is the function.
-evaluate_lib = importlib.import_module('exgan_jax.evaluate')
 
 
 @pytest.fixture(scope='module')
@@ -38,9 +39,9 @@ def run(synth_data, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def results(run, tmp_path_factory):
-  path = tmp_path_factory.mktemp('sheet') / 'deep' / 'sheet.png'
+  path = tmp_path_factory.mktemp('found') / 'deep' / 'results.json'
   found = evaluate(
-    run.workdir, run.data_dir, baselines=True, batch_size=4, sheet_path=path
+    run.workdir, run.data_dir, baselines=True, batch_size=4, output=path
   )
   return found, path
 
@@ -71,25 +72,32 @@ def test_results_have_the_fields_of_the_contract(run, results, tmp_path):
   )
 
 
-class _MeanColours:
+def _mean_colours(verified):
   """In the place of the network: features and logits that are quick to have."""
 
-  sha256 = 'of nothing'
+  def apply(pictures, boxes):
+    colours = np.asarray(pictures).astype(np.float32).mean(axis=(1, 2)) / 255
+    features = np.pad(colours, ((0, 0), (0, inception.FEATURES - 3)))
+    both = [np.stack([x, 2 * x], axis=1) for x in (features, colours)]
+    return {'': (features, 9 * colours), '_hole': tuple(both)}
 
-  def __init__(self, verified):
-    self.verified = verified
+  return Extractor(apply, verified, 'of nothing')
 
-  def __call__(self, pictures):
-    colours = pictures.astype(np.float32).mean(axis=(1, 2)) / 255
-    return np.pad(colours, ((0, 0), (0, inception.FEATURES - 3))), 9 * colours
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+  """Nothing of what other tests kept is found, nor is anything left."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
 
 
 @pytest.mark.parametrize('verified', [True, False])
 def test_fid_and_inception_score(run, monkeypatch, verified):
-  extractor = _MeanColours(verified)
-  monkeypatch.setattr(evaluate_lib, 'make_extractor', lambda *_: extractor)
+  monkeypatch.setattr(
+    evaluator_lib, 'make_extractor', lambda *_: _mean_colours(verified)
+  )
+  monkeypatch.setattr(frechet_sampling, 'RESAMPLES', 2)
   found = {}
-  for batch_size in (2, 8):
+  for batch_size in (7, 64):
     results = evaluate(
       run.workdir, run.data_dir, split='train', baselines=True,
       batch_size=batch_size,
@@ -106,23 +114,56 @@ def test_fid_and_inception_score(run, monkeypatch, verified):
     )  # fmt: skip
   for name in names:
     assert one[name] == pytest.approx(other[name], abs=1e-9)
+  low, high = results.intervals['model'][names[0]]
+  assert low < other[names[0]] < high
   # The originals against what was painted, by NumPy.
-  records = input_pipeline.Records(run.data_dir, 'synth_id', 'train')
   true, filled = [], []
-  for batch in evaluation_data.evaluation_batches(records, 'train', 64, 1):
-    mask = sheet.mask_of(batch.inputs)
-    picture = baselines_lib.BASELINES['mean_fill'](batch.inputs, mask[..., 0])
-    true.append(extractor(batch.truth)[0][0, :3])
-    filled.append(extractor(picture)[0][0, :3])
+  for truth, picture in _originals_and_filled(run, 'train'):
+    true.append(truth.mean(axis=(0, 1)) / 255)
+    filled.append(picture.mean(axis=(0, 1)) / 255)
   true, filled = np.array(true, float), np.array(filled, float)
   product = np.cov(true, rowvar=False) @ np.cov(filled, rowvar=False)
   root = np.sqrt(np.linalg.eigvals(product).real).sum()
   traces = np.var([true, filled], axis=1, ddof=1).sum()
   expected = ((true - filled).mean(axis=0) ** 2).sum() + traces - 2 * root
   assert results.baselines['mean_fill'][names[0]] == pytest.approx(
-    expected, rel=1e-6
+    expected, rel=1e-5
   )
+  hole = names[0].replace('distance', 'distance_hole') + '_hole' * verified
+  assert results.baselines['mean_fill'][hole] > expected
   assert results.provenance['inception_sha256'] == 'of nothing'
+
+
+def _originals_and_filled(run, split):
+  """Pictures of a split, and as the baseline `mean_fill` has them."""
+  records = input_pipeline.Records(run.data_dir, 'synth_id', split)
+  for batch in evaluation_data.evaluation_batches(records, split, 64, 1):
+    mask = sheet.mask_of(batch.inputs)
+    fill = baselines_lib.BASELINES['mean_fill']
+    yield batch.truth[0], fill(batch.inputs, mask[..., 0])[0]
+
+
+def test_statistics_of_the_originals_are_kept_and_used(
+  run, monkeypatch, tmp_path
+):
+  monkeypatch.setattr(
+    evaluator_lib, 'make_extractor', lambda *_: _mean_colours(True)
+  )
+  path = tmp_path / 'new' / 'originals.npz'
+  options = {'batch_size': 8, 'real_statistics': path}
+  one = evaluate(run.workdir, run.data_dir, **options)
+  looked_at = []
+  add = Distribution.add
+  monkeypatch.setattr(
+    Distribution, 'add', lambda self, *args: looked_at.append(self) or add(
+      self, *args
+    ),
+  )  # fmt: skip
+  other = evaluate(run.workdir, run.data_dir, **options)
+  assert len({id(seen) for seen in looked_at}) == 1
+  assert other.metrics['fid'] == pytest.approx(one.metrics['fid'], abs=1e-12)
+  with pytest.raises(InputError, match='was made with split'):
+    evaluate(run.workdir, run.data_dir, split='train', **options)
 
 
 def test_a_baseline_scores_what_numpy_says(run, results):
@@ -137,23 +178,59 @@ def test_a_baseline_scores_what_numpy_says(run, results):
   found = results[0].baselines['mean_fill']
   np.testing.assert_allclose(found['l1'], np.mean(whole), rtol=1e-6)
   np.testing.assert_allclose(found['l1_hole'], np.mean(hole), rtol=1e-6)
+  low, high = results[0].intervals['mean_fill']['l1_hole']
+  assert low < found['l1_hole'] < high
 
 
-def test_the_batch_size_changes_nothing(run, results):
-  other = evaluate(run.workdir, run.data_dir, baselines=True, batch_size=2)
-  for name in ('l1', 'l1_hole', 'ms_ssim'):
-    np.testing.assert_allclose(
-      other.metrics[name], results[0].metrics[name], rtol=1e-6
+def test_every_picture_has_a_line(run, results):
+  with results[1].with_suffix('.csv').open(newline='') as file:
+    lines = list(csv.DictReader(file))
+  records = input_pipeline.Records(run.data_dir, 'synth_id', 'test')
+  assert [line['filename'] for line in lines] == [
+    records[i].filename for i in range(len(records))
+  ]
+  for name in ('l1', 'l1_hole', 'ms_ssim', 'l1_hole_swapped'):
+    mean = np.mean([float(line[name]) for line in lines])
+    assert results[0].metrics[name] == pytest.approx(mean, rel=1e-12)
+  assert results[0].baselines['telea']['l1'] == pytest.approx(
+    np.mean([float(line['telea/l1']) for line in lines]), rel=1e-12
+  )
+
+
+def test_pictures_are_written_and_score_the_same(run, results, tmp_path):
+  evaluate(
+    run.workdir, run.data_dir, baselines=True, batch_size=4,
+    pictures=tmp_path,
+  )  # fmt: skip
+  for folder, expected in (
+    ('result', results[0].metrics),
+    ('telea', results[0].baselines['telea']),
+  ):
+    found = score(
+      tmp_path / 'original', tmp_path / folder, masks=tmp_path / 'mask'
     )
-    assert other.baselines['telea'][name] == pytest.approx(
-      results[0].baselines['telea'][name], rel=1e-6
-    )
+    assert found.num_images == 9 and found.resolution == 64
+    for name in ('l1', 'l1_hole', 'ms_ssim', 'ms_ssim_hole'):
+      assert found.metrics[name] == pytest.approx(expected[name], abs=1e-9)
+
+
+@pytest.mark.parametrize('batch_size', [1, 7, 64])
+def test_the_batch_size_changes_nothing(run, results, batch_size):
+  other = evaluate(
+    run.workdir, run.data_dir, baselines=True, batch_size=batch_size
+  )
+  assert other.metrics == pytest.approx(results[0].metrics, abs=1e-9)
+  for name, metrics in other.baselines.items():
+    assert metrics == pytest.approx(results[0].baselines[name], abs=1e-9)
 
 
 def test_the_sheet_shows_a_column_a_method(results):
-  with Image.open(results[1]) as picture:
+  path = results[1]
+  with Image.open(path.with_suffix('.png')) as picture:
     assert picture.size[0] > 9 * 160
-  assert [path.name for path in results[1].parent.iterdir()] == ['sheet.png']
+  assert {other.name for other in path.parent.iterdir()} == {
+    'results.csv', 'results.json', 'results.npz', 'results.png',
+  }  # fmt: skip
 
 
 def test_closed_eyes_are_scored_against_the_open_scene(run):
@@ -179,7 +256,6 @@ def test_bad_input_is_one_clear_line(run, tmp_path):
     ({'workdir': empty, 'data_dir': data_dir}, 'no checkpoint'),
     ({'workdir': workdir, 'data_dir': tmp_path}, 'no data set'),
     ({'workdir': workdir, 'data_dir': data_dir, 'step': 3}, 'no checkpoint'),
-    ({'workdir': workdir, 'data_dir': data_dir, 'batch_size': 3}, 'multiple'),
     ({'workdir': workdir, 'data_dir': data_dir, 'batch_size': 0}, 'multiple'),
     ({'workdir': workdir, 'data_dir': data_dir, 'split': 'x'}, 'no split x'),
     (
@@ -235,15 +311,15 @@ def codes(run, tmp_path_factory):
 
 def test_the_compressor_has_an_evaluation_of_its_own(codes, tmp_path):
   compressor, _ = codes
-  sheet_path = tmp_path / 'sheet.png'
+  output = tmp_path / 'results.json'
   found = evaluate(
     compressor.workdir, compressor.data_dir, batch_size=4,
-    sheet_path=sheet_path,
+    output=output,
   )  # fmt: skip
   assert 0 < found.metrics['l1_eyes'] < 1
   assert 0 <= found.metrics['verification_auc'] <= 1
   assert found.model == 'compressor' and found.baselines == {}
-  with Image.open(sheet_path) as picture:
+  with Image.open(output.with_suffix('.png')) as picture:
     assert picture.size[0] > 2 * 160
   other = evaluate(compressor.workdir, compressor.data_dir, batch_size=2)
   for name in ('l1_eyes', 'verification_auc'):

@@ -8,17 +8,17 @@ from exgan_jax import evaluation_data, input_pipeline
 
 def test_evaluation_follows_the_paper_s_pairing(synth_data):
   records = input_pipeline.Records(synth_data, 'synth_id', 'test')
-  names, pictures, references, valid = [], [], [], 0
+  shown, pictures, references, valid = [], [], [], 0
   for batch in evaluation_data.evaluation_batches(
     records, 'test', 64, batch_size=4
   ):
-    names += batch.filenames
-    rows = slice(0, len(batch.filenames))
+    rows = batch.inputs['valid']
+    shown += batch.rows[rows].tolist()
     pictures += list(batch.inputs['image'][rows])
     references += list(batch.inputs['reference'][rows])
-    valid += batch.inputs['valid'].sum()
+    valid += rows.sum()
     assert batch.inputs['image'].shape[0] == 4
-  assert names == [records[i].filename for i in range(len(records))]
+  assert shown == list(range(len(records)))
   assert valid == len(records) == 9
   for i in range(0, 9, 3):
     for place in range(3):
@@ -34,11 +34,31 @@ def test_closed_pairs_have_the_open_scene_as_truth(synth_data):
   )
   shut, truth = batch.inputs['image'], batch.truth
   assert batch.has_truth.tolist() == [True, True]
-  assert batch.filenames == [records[i].filename for i in (0, 2)]
+  assert batch.rows.tolist() == [0, 1]
   assert (shut != truth).any()
   # Outside the eyes it is the same scene, but for what JPEG makes of it.
   corner = (slice(None), slice(0, 12))
   assert np.abs(shut[corner].astype(int) - truth[corner]).max() < 16
+
+
+@pytest.mark.parametrize(('batch_size', 'processes'), [(4, 2), (6, 3), (32, 8)])
+def test_processes_share_out_every_batch(synth_data, batch_size, processes):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'test')
+  whole = evaluation_data.evaluation_batches(records, 'test', 64, batch_size)
+  parts = [
+    evaluation_data.evaluation_batches(
+      records, 'test', 64, batch_size,
+      process_index=index, process_count=processes,
+    )
+    for index in range(processes)
+  ]  # fmt: skip
+  # Nine pictures: the last batch is not full, and some get nothing of it.
+  for batch, *shared in zip(whole, *parts, strict=True):
+    for name in ('image', 'reference', 'valid'):
+      both = np.concatenate([part.inputs[name] for part in shared])
+      np.testing.assert_array_equal(both, batch.inputs[name])
+    both = np.concatenate([part.rows for part in shared])
+    np.testing.assert_array_equal(both, batch.rows)
 
 
 def _of_person(records, picture, resolution=64):
@@ -54,18 +74,20 @@ def _of_person(records, picture, resolution=64):
 def test_a_stranger_is_somebody_else_whatever_the_batch_size(synth_data, split):
   records = input_pipeline.Records(synth_data, 'synth_id', split)
   seen = []
+  positions = evaluation_data.evaluation_positions(records, split)
+  people = evaluation_data.listing(records, positions).identities
   for batch_size in (2, 4):
     strangers = []
     for batch in evaluation_data.evaluation_batches(
       records, split, 64, batch_size
     ):
-      count = len(batch.filenames)
+      count = batch.inputs['valid'].sum()
+      identities = [people[row] for row in batch.rows[:count]]
       assert batch.has_stranger.tolist() == batch.inputs['valid'].tolist()
       strangers += list(batch.stranger['reference'][:count])
-      for identity, picture in zip(batch.identities, strangers[-count:],
-                                   strict=True):  # fmt: skip
-        people = _of_person(records, picture)
-        assert people and identity not in people
+      for identity, picture in zip(identities, strangers[-count:], strict=True):
+        found = _of_person(records, picture)
+        assert found and identity not in found
     seen.append(strangers)
   np.testing.assert_array_equal(seen[0], seen[1])
 
