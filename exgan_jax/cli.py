@@ -81,9 +81,10 @@ def _score(originals: str, results: str, output: str, **options) -> None:
 
 
 def _report(results: list[str], output: str) -> None:
-  from exgan_jax.report import write_report
+  from exgan_jax.report import PAGE, write_report
 
   print(write_report(results, output))
+  print(f'page: {pathlib.Path(output) / PAGE}')
 
 
 def _data(sheet: str | None, **options) -> None:
@@ -167,9 +168,13 @@ def _parser() -> argparse.ArgumentParser:
   )
   data.add_argument('--sheet', help='the PNG to write: faces and their boxes')
 
-  report = commands.add_parser('report', help='one table of many results')
+  report = commands.add_parser(
+    'report', help='tables, figures and a page of many results'
+  )
   report.set_defaults(run=_report)
-  report.add_argument('results', nargs='+', help='results.json files')
+  report.add_argument(
+    'results', nargs='+', help='results.json and score.json files'
+  )
   report.add_argument('--output', required=True, help='the folder to write to')
   return parser
 

@@ -128,10 +128,10 @@ def cut_out(
   def weights(low, high, side):
     # As `inception.resize`: a pixel and the next one, none beyond the box.
     step = (high - low).astype(jnp.float32) / inception.SIDE
-    at = jnp.arange(inception.SIDE, dtype=jnp.float32) * step[:, None]
+    at = jnp.arange(inception.SIDE, dtype=jnp.float32)[None] * step[:, None]
     last = (high - low - 1).astype(jnp.float32)[:, None]
     at = low.astype(jnp.float32)[:, None] + jnp.minimum(at, last)
-    pixels = jnp.arange(side, dtype=jnp.float32)
+    pixels = jnp.arange(side, dtype=jnp.float32)[None, None]
     return jnp.maximum(1.0 - jnp.abs(at[..., None] - pixels), 0.0)
 
   height, width = pictures.shape[1:3]

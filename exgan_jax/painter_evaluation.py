@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from PIL import Image
 
-from exgan_jax import baselines, masks, sharding, sheet
+from exgan_jax import baselines, masks, metrics, sharding, sheet
 from exgan_jax.config import Config
 from exgan_jax.evaluation_data import EvaluationBatch, Listing
 from exgan_jax.gallery import Gallery
@@ -171,7 +171,7 @@ def _known(
     'truth': batch.truth,
     'mask': mask,
     'eyes': batch.inputs['eyes'],
-    'irises': batch.irises,
+    'irises': metrics.iris_weights(batch.irises, mask.shape[1]),
     'rows': batch.rows,
     'has_truth': batch.has_truth,
     'has_stranger': batch.has_stranger,

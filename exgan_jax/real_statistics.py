@@ -83,7 +83,7 @@ def load(path: str | os.PathLike, provenance: Provenance) -> Gaussians:
       )
   try:
     return {kind: _gaussian(arrays, kind) for kind in KINDS}
-  except (KeyError, ValueError) as error:
+  except (KeyError, TypeError, ValueError) as error:
     raise InputError(f'{path} holds no statistics of features') from error
 
 
@@ -103,7 +103,7 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _gaussian(arrays: dict[str, np.ndarray], kind: str) -> Gaussian:
-  """Checks and assembles the sums of a kind; raises KeyError or ValueError."""
+  """Checks and assembles the sums of a kind; raises what NumPy does."""
   size = inception.FEATURES
   count = int(arrays[f'{kind}/count'])
   if count > size:

@@ -233,11 +233,18 @@ def _batches(
 
 
 def _read(pair: Pair, size: Size) -> dict[str, np.ndarray]:
-  try:
-    original, result = (read_picture(x) for x in (pair.original, pair.result))
-    mask = np.zeros((*size, 1), bool)
-    if pair.mask is not None:
-      mask = read_picture(pair.mask).max(axis=2, keepdims=True) >= HALF
-  except UnusablePictureError as error:
-    raise InputError(f'a picture of {pair.original.stem}: {error}') from error
+  original, result = (_picture(x, size) for x in (pair.original, pair.result))
+  mask = np.zeros((*size, 1), bool)
+  if pair.mask is not None:
+    mask = _picture(pair.mask, size).max(axis=2, keepdims=True) >= HALF
   return {'truth': original, 'painted': result, 'mask': mask}
+
+
+def _picture(path: pathlib.Path, size: Size) -> np.ndarray:
+  try:
+    picture = read_picture(path)
+  except UnusablePictureError as error:
+    raise InputError(f'{path}: {error}') from error
+  if picture.shape[:2] != size:
+    raise InputError(f'{path} lies on its side')
+  return picture

@@ -20,7 +20,7 @@ from exgan_jax import metrics
 from exgan_jax.config import Config
 from exgan_jax.metrics import Rows, bootstrap
 from exgan_jax.metrics.frechet import Gaussian, frechet_distance
-from exgan_jax.scene import eye_codes
+from exgan_jax.scene import eye_codes, to_float
 from exgan_jax.state import Params
 
 NO_TRUTH = 'the split has no picture of the same scene with open eyes'
@@ -78,24 +78,28 @@ def score_batch(coder: Config, encoder: Params | None, batch: Batch) -> Values:
     coder: configuration of the compressor, if there is one, or of the model.
     encoder: parameters of the compressor's encoder, or None.
     batch: what `compare` wants; `eyes`, float32 [b, 2, 2], their centres;
-      `irises`, float32 [b, 2, 3], NaN where they are not known; and `TOLD`.
+      `irises`, uint8 [b, 2, h, w], their weights; and `TOLD`.
 
   Returns:
-    What `compare` returns; `iris_delta_e`, float32 [b, 2]; with an encoder
-    `code_distance`, float32 [b], and `codes`, float32 [b, 2, codes], of the
-    true and of the painted eyes; and `TOLD` as it came.
+    What `compare` returns; `iris_sums`, int32 [b, 2, 2, 4], of the true and
+    of the painted ones, of each eye; with an encoder `code_distance`,
+    float32 [b], and `codes`, float32 [b, 2, codes], likewise of both; and
+    `TOLD` as it came.
   """
-  one, other = (
-    batch[name].astype(jnp.float32) / 255.0 for name in ('truth', 'painted')
-  )
   variant = metrics.ms_ssim_variant(coder.resolution)
   values = compare(variant, None, batch)
-  values[IRISES] = metrics.iris_delta_e_per_eye(one, other, batch['irises'])
+  values['iris_sums'] = jnp.stack(
+    [
+      metrics.iris_sums(batch[name], batch['irises'])
+      for name in ('truth', 'painted')
+    ],
+    axis=1,
+  )
   if encoder is not None:
     codes = jnp.stack(
       [
-        eye_codes(coder, encoder, 2.0 * x - 1.0, batch['eyes'])
-        for x in (one, other)
+        eye_codes(coder, encoder, to_float(batch[name]), batch['eyes'])
+        for name in ('truth', 'painted')
       ],
       axis=1,
     )
@@ -128,6 +132,9 @@ class Scores:
       counted: bool [b].
       suffix: `_swapped` for pictures that were painted after a stranger.
     """
+    values = dict(values)
+    if (sums := values.get('iris_sums')) is not None:
+      values[IRISES] = metrics.iris_delta_e(sums[:, 0], sums[:, 1])
     for name in (*PIXELS, CODES, IRISES):
       if name not in values or name + suffix not in self._states:
         continue

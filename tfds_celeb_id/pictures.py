@@ -62,6 +62,8 @@ def read_picture(
 def picture_size(path: str | os.PathLike) -> tuple[int, int]:
   """Height and width that `read_picture` would give, without decoding.
 
+  Only of a PNG whose EXIF data come after its pixels they may be swapped.
+
   Raises:
     UnusablePictureError: not a picture, too small or too large.
   """
@@ -70,8 +72,13 @@ def picture_size(path: str | os.PathLike) -> tuple[int, int]:
       warnings.simplefilter('ignore')
       with Image.open(path, formats=FORMATS) as image:
         _check_size(image.width, image.height)
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
         size = image.height, image.width
+        # Of a TIFF it is upright already. Of a PNG the EXIF data may come last,
+        # and Pillow would decode all of it.
+        late = image.format == 'PNG' and 'exif' not in image.info
+        if image.format == 'TIFF' or late:
+          return size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
         return size[::-1] if turned else size
   except UnusablePictureError:
     raise

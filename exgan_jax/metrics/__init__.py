@@ -5,7 +5,11 @@ picture; `Rows` is the state that collects them on the host.
 """
 
 from exgan_jax.metrics.base import Rows
-from exgan_jax.metrics.iris import iris_delta_e_per_eye
+from exgan_jax.metrics.iris import (
+  iris_delta_e,
+  iris_sums,
+  iris_weights,
+)
 from exgan_jax.metrics.l1 import has_hole, l1_hole_per_image, l1_per_image
 from exgan_jax.metrics.ms_ssim import (
   ms_ssim_distance_per_image,
@@ -16,7 +20,9 @@ from exgan_jax.metrics.verification import verification_auc
 __all__ = [
   'Rows',
   'has_hole',
-  'iris_delta_e_per_eye',
+  'iris_delta_e',
+  'iris_sums',
+  'iris_weights',
   'l1_hole_per_image',
   'l1_per_image',
   'ms_ssim_distance_per_image',

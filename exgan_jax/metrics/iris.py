@@ -4,12 +4,16 @@ For data that know where the irises are. The distance is CIEDE2000: Sharma, Wu
 and Dalal, "The CIEDE2000 color-difference formula: implementation notes,
 supplementary test data, and mathematical observations", 2005. A distance of
 about 1 is just noticeable; brown and blue eyes are some 40 apart.
+
+The colours are summed on the device; how far they are apart is computed on
+the host, in float64.
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
 
 # D65, as sRGB has it: X, Y, Z of white.
 _WHITE = (0.95047, 1.0, 1.08883)
@@ -20,86 +24,111 @@ _TO_XYZ = (
 )
 
 
-def iris_delta_e_per_eye(
-  original: Float[Array, 'b h w 3'],
-  result: Float[Array, 'b h w 3'],
-  irises: Float[Array, 'b 2 3'],
-) -> Float[Array, 'b 2']:
-  """Returns the CIEDE2000 distance between the colours of two irises.
+def iris_delta_e(
+  original: Int[np.ndarray, '*n 4'], result: Int[np.ndarray, '*n 4']
+) -> Float[np.ndarray, '*n']:
+  """Returns the CIEDE2000 distance between the colours of irises.
 
   Args:
-    original: pictures in [0, 1] with the true irises, under the true light.
-    result: the pictures to judge, in the same range.
-    irises: x, y and radius in pixels of the left and the right iris.
+    original: what `iris_sums` returned for the true ones.
+    result: and for those to judge.
 
   Returns:
-    One distance an eye; NaN where the iris is not known.
+    One distance an iris, in float64; NaN where it is not known.
   """
-  colours = (iris_colour(image, irises) for image in (original, result))
-  return ciede2000(*(srgb_to_lab(colour) for colour in colours))
+  return ciede2000(*(srgb_to_lab(colour(x)) for x in (original, result)))
 
 
-def iris_colour(
-  image: Float[Array, 'b h w 3'], irises: Float[Array, 'b 2 3']
-) -> Float[Array, 'b 2 3']:
-  """Returns the mean colour of what shows of each iris.
+def colour(sums: Int[np.ndarray, '*n 4']) -> Float[np.ndarray, '*n 3']:
+  """Returns the colours that `iris_sums` are of, in [0, 1]."""
+  total = np.where(sums[..., 3:] > 0, 255.0 * sums[..., 3:], np.nan)
+  return sums[..., :3] / total
+
+
+def iris_weights(
+  irises: Float[np.ndarray, 'b 2 3'], side: int
+) -> UInt8[np.ndarray, 'b 2 h w']:
+  """Returns how much of each pixel shows of an iris, on the host.
 
   That is left and right of the pupil: lids hide what is above and below it,
   and the rim is dark.
 
   Args:
-    image: pictures of any range.
     irises: x, y and radius in pixels of the left and the right iris.
+    side: of the square pictures in pixels.
+
+  Returns:
+    255 for all of it, 0 for nothing, and where the iris is not known.
   """
-  _, height, width, _ = image.shape
-  x, y, radius = (irises[..., i, None, None] for i in range(3))
-  across = (jnp.arange(width, dtype=x.dtype)[None, None, None, :] - x) / radius
-  down = (jnp.arange(height, dtype=x.dtype)[None, None, :, None] - y) / radius
-  ring = (jnp.sqrt(across**2 + down**2) - 0.66) / 0.2
-  weight = jnp.exp(-(ring**2) - (down / 0.45) ** 4)
-  total = jnp.einsum('behw,bhwc->bec', weight, image)
-  return total / jnp.sum(weight, axis=(2, 3))[..., None]
+  weights = np.zeros((*irises.shape[:2], side, side), np.uint8)
+  index = np.arange(side)
+  for place in np.argwhere(np.isfinite(irises).all(axis=-1)):
+    x, y, radius = irises[tuple(place)].astype(np.float64)
+    across, down = (index[None, :] - x) / radius, (index[:, None] - y) / radius
+    ring = (np.hypot(across, down) - 0.66) / 0.2
+    weight = np.exp(-(ring**2) - (down / 0.45) ** 4)
+    weights[tuple(place)] = np.round(255 * weight)
+  return weights
 
 
-def srgb_to_lab(colour: Float[Array, '*n 3']) -> Float[Array, '*n 3']:
+def iris_sums(
+  image: UInt8[Array, 'b h w 3'], weights: UInt8[Array, 'b 2 h w']
+) -> Int[Array, 'b 2 4']:
+  """Returns the sums of what shows of each iris.
+
+  In integers, so that they are the same on every device.
+
+  Args:
+    image: pictures.
+    weights: what `iris_weights` returned.
+
+  Returns:
+    Red, green and blue, weighted, and the weights.
+  """
+  weights, image = weights.astype(jnp.int32), image.astype(jnp.int32)
+  ones = jnp.ones_like(image[..., :1])
+  image = jnp.concatenate([image, ones], axis=-1)
+  return jnp.einsum('behw,bhwc->bec', weights, image)
+
+
+def srgb_to_lab(colour: Float[np.ndarray, '*n 3']) -> Float[np.ndarray, '*n 3']:
   """Returns CIE L*a*b* (L* in [0, 100]) of sRGB in [0, 1], both under D65."""
-  linear = jnp.where(
+  colour = np.asarray(colour, np.float64)
+  linear = np.where(
     colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4
   )
-  to_xyz = jnp.asarray(_TO_XYZ, colour.dtype)
-  white = jnp.asarray(_WHITE, colour.dtype)
-  xyz = jnp.einsum('...c,xc->...x', linear, to_xyz / white[:, None])
+  xyz = linear @ (np.asarray(_TO_XYZ) / np.asarray(_WHITE)[:, None]).T
   cut = 6 / 29
-  root = jnp.where(xyz > cut**3, jnp.cbrt(xyz), xyz / (3 * cut**2) + 4 / 29)
+  root = np.where(xyz > cut**3, np.cbrt(xyz), xyz / (3 * cut**2) + 4 / 29)
   fx, fy, fz = root[..., 0], root[..., 1], root[..., 2]
-  return jnp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+  return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
 
 
 def ciede2000(
-  first: Float[Array, '*n 3'], second: Float[Array, '*n 3']
-) -> Float[Array, '*n']:
+  first: Float[np.ndarray, '*n 3'], second: Float[np.ndarray, '*n 3']
+) -> Float[np.ndarray, '*n']:
   """Returns the CIEDE2000 distances of colours in L*a*b*.
 
   Sharma et al. 2005, equations 2 to 22, with parametric factors of 1.
   """
   l1, a1, b1 = (first[..., i] for i in range(3))
   l2, a2, b2 = (second[..., i] for i in range(3))
-  mean_chroma = (jnp.hypot(a1, b1) + jnp.hypot(a2, b2)) / 2
+  mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
   stretch = 1.5 - 0.5 * _saturation(mean_chroma)
   a1, a2 = stretch * a1, stretch * a2
-  c1, c2 = jnp.hypot(a1, b1), jnp.hypot(a2, b2)
+  c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
   h1, h2 = (_degrees(b, a) for a, b in ((a1, b1), (a2, b2)))
 
   grey = c1 * c2 == 0
   turn = h2 - h1
-  turn = turn - 360.0 * jnp.round(turn / 360.0)
-  turn = jnp.where(grey, 0.0, turn)
+  turn = turn - 360.0 * np.round(turn / 360.0)
+  turn = np.where(grey, 0.0, turn)
   # The mean hue lies on the shorter arc; of two opposite ones, by the paper,
   # the arithmetic mean.
-  far = jnp.abs(h1 - h2) > 180.0
-  around = jnp.where(h1 + h2 < 360.0, 180.0, -180.0)
-  hue = (h1 + h2) / 2 + jnp.where(far, around, 0.0)
-  hue = jnp.where(grey, h1 + h2, hue)
+  far = np.abs(h1 - h2) > 180.0
+  around = np.where(h1 + h2 < 360.0, 180.0, -180.0)
+  hue = (h1 + h2) / 2 + np.where(far, around, 0.0)
+  hue = np.where(grey, h1 + h2, hue)
 
   lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
   t = (
@@ -110,31 +139,29 @@ def ciede2000(
     - 0.20 * _cos(4 * hue - 63)
   )
   middle = (lightness - 50) ** 2
-  scale_l = 1 + 0.015 * middle / jnp.sqrt(20 + middle)
+  scale_l = 1 + 0.015 * middle / np.sqrt(20 + middle)
   scale_c = 1 + 0.045 * chroma
   scale_h = 1 + 0.015 * chroma * t
   rotation = (
     -2
     * _saturation(chroma)
-    * jnp.sin(jnp.radians(60 * jnp.exp(-(((hue - 275) / 25) ** 2))))
+    * np.sin(np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2))))
   )
   dl = (l2 - l1) / scale_l
   dc = (c2 - c1) / scale_c
-  dh = 2 * jnp.sqrt(c1 * c2) * jnp.sin(jnp.radians(turn / 2)) / scale_h
+  dh = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2)) / scale_h
   square = dl**2 + dc**2 + dh**2 + rotation * dc * dh
-  return jnp.sqrt(jnp.maximum(square, 0.0))
+  return np.sqrt(np.maximum(square, 0.0))
 
 
 def _saturation(chroma):
-  # c^7 / (c^7 + 25^7), without numbers that float32 cannot hold.
-  ratio = (chroma / 25) ** 7
-  return jnp.sqrt(ratio / (ratio + 1))
+  return np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
 
 
 def _degrees(y, x):
   """The angle in [0, 360), 0 for the origin."""
-  return jnp.degrees(jnp.arctan2(y, x)) % 360.0
+  return np.degrees(np.arctan2(y, x)) % 360.0
 
 
 def _cos(degrees):
-  return jnp.cos(jnp.radians(degrees))
+  return np.cos(np.radians(degrees))

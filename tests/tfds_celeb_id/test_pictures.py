@@ -150,3 +150,21 @@ def test_what_every_decoder_shows_alike():
   assert not pictures.is_plain_jpeg(_jpeg(more=bytes(20_000)))
   assert not pictures.is_plain_jpeg(_jpeg()[:100])
   assert not pictures.is_plain_jpeg(b'')
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  path = tmp_path / f'turned{suffix}'
+  Image.fromarray(_ramp()).save(path, exif=exif)
+  assert pictures.picture_size(path) == _read(path).shape[:2]
+
+
+@pytest.mark.parametrize('content', [b'', b'text', b'\x89PNG\r\n\x1a\n'])
+def test_what_is_no_picture_has_no_size(tmp_path, content):
+  path = tmp_path / 'a.png'
+  path.write_bytes(content)
+  with pytest.raises(pictures.UnusablePictureError, match='not a picture'):
+    pictures.picture_size(path)

@@ -1,0 +1,166 @@
+"""Following a run: each checkpoint once, whatever happens in between."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+import threading
+
+import pytest
+
+from exgan_jax import cli
+from exgan_jax import config as config_lib
+from exgan_jax import evaluator as evaluator_lib
+from exgan_jax.evaluate import path_of, watch
+from exgan_jax.train import train
+from tfds_celeb_id import InputError
+
+# `exgan_jax.evaluate` is the function.
+watch_lib = sys.modules['exgan_jax.evaluate']
+
+
+@pytest.fixture(scope='module')
+def run(synth_data, tmp_path_factory):
+  """A run of three checkpoints, and another one of its steps."""
+  config = config_lib.make(
+    'gan', 'tiny', dataset='synth_id', data_dir=synth_data,
+    workdir=str(tmp_path_factory.mktemp('run')), resolution=32, batch_size=4,
+    generator_width=4, discriminator_width=4, dilations=2, steps=3,
+    checkpoint_every=1, reader_threads=2,
+  )  # fmt: skip
+  train(config)
+  return config
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+  monkeypatch.setattr(watch_lib, 'SECONDS', 0.05)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+  """The steps that were evaluated, not only looked up."""
+  steps = []
+  call = evaluator_lib.Evaluator.__call__
+
+  def counted(self, step, model):
+    steps.append(step)
+    return call(self, step, model)
+
+  monkeypatch.setattr(evaluator_lib.Evaluator, '__call__', counted)
+  return steps
+
+
+def _watch(run, output, **options):
+  return [
+    found.step
+    for found in watch(
+      run.workdir, run.data_dir, output, batch_size=16, **options
+    )
+  ]
+
+
+def _grow(run, folder, *steps):
+  """Copies a run with only some of its checkpoints, or adds them."""
+  folder = pathlib.Path(folder)
+  (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
+  shutil.copy(pathlib.Path(run.workdir, 'config.json'), folder)
+  for step in steps:
+    source = pathlib.Path(run.workdir, 'checkpoints', str(step))
+    shutil.copytree(source, folder / 'checkpoints' / str(step))
+  return dataclasses.replace(run, workdir=str(folder))
+
+
+def test_each_checkpoint_once_and_to_the_end(run, tmp_path, evaluated):
+  output = tmp_path / 'new' / 'results.json'
+  assert _watch(run, output) == [1, 2, 3]
+  names = {
+    path.name for path in output.parent.iterdir() if path.suffix == '.json'
+  }
+  assert names == {'results.json'} | {
+    f'results-0000000{step}.json' for step in (1, 2, 3)
+  }
+  assert json.loads(output.read_text())['step'] == 3
+  # Started again, nothing is left to do.
+  assert _watch(run, output) == [] and evaluated == [1, 2, 3]
+
+
+def test_goes_on_where_it_was_stopped(run, tmp_path, evaluated):
+  output = tmp_path / 'results.json'
+  following = watch(run.workdir, run.data_dir, output, batch_size=16)
+  assert next(following).step == 1
+  following.close()
+  assert _watch(run, output) == [2, 3] and evaluated == [1, 2, 3]
+
+
+def test_waits_for_a_run_that_has_not_begun(run, tmp_path):
+  workdir = tmp_path / 'later'
+  late = dataclasses.replace(run, workdir=str(workdir))
+  timer = threading.Timer(0.3, _grow, (run, workdir, 1, 3))
+  timer.start()
+  assert _watch(late, tmp_path / 'results.json', timeout=60) == [1, 3]
+  timer.join()
+
+
+def test_a_run_that_stays_away_ends_the_wait(run, tmp_path):
+  unfinished = _grow(run, tmp_path / 'run', 1)
+  output = tmp_path / 'results.json'
+  with pytest.raises(InputError, match=r'no new checkpoint in .* for 0\.2 s'):
+    _watch(unfinished, output, timeout=0.2)
+  assert path_of(output, 1).is_file()
+
+
+def test_what_is_half_written_is_tried_again(run, tmp_path, monkeypatch):
+  part = _grow(run, tmp_path / 'run', 1, 3)
+  broken = pathlib.Path(part.workdir, 'checkpoints', '1')
+  shutil.move(broken / 'model', tmp_path / 'model')
+  tried = []
+  restore = evaluator_lib.Evaluator.restore
+
+  def mended(self, step):
+    tried.append(step)
+    if tried == [1, 1]:
+      shutil.move(tmp_path / 'model', broken / 'model')
+    return restore(self, step)
+
+  monkeypatch.setattr(evaluator_lib.Evaluator, 'restore', mended)
+  assert _watch(part, tmp_path / 'results.json') == [1, 3]
+  assert tried == [1, 1, 3]
+
+
+def test_what_stays_damaged_is_left_out(run, tmp_path, caplog):
+  part = _grow(run, tmp_path / 'run', 1, 2, 3)
+  for step in (2, 3):
+    shutil.rmtree(pathlib.Path(part.workdir, 'checkpoints', str(step), 'model'))
+  assert _watch(part, tmp_path / 'results.json') == [1]
+  assert 'checkpoint 2 is not evaluated' in caplog.text
+
+
+def test_results_of_something_else_are_not_written_over(run, tmp_path):
+  output = tmp_path / 'results.json'
+  path = path_of(output, 1)
+  assert _watch(run, output) == [1, 2, 3]
+  fields = json.loads(path.read_text())
+  fields['provenance']['config_sha256'] = 'another'
+  path.write_text(json.dumps(fields))
+  with pytest.raises(InputError, match='results of something else'):
+    _watch(run, output)
+  assert json.loads(path.read_text()) == fields
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--watch', '--step', '3'], 'exclude each other'),
+    (['--timeout', '3'], '--timeout is for --watch'),
+  ],
+)
+def test_flags_that_do_not_go_together(run, tmp_path, capsys, flags, message):
+  command = [
+    *('evaluate', '--workdir', run.workdir, '--data-dir', run.data_dir),
+    *('--output', str(tmp_path / 'results.json'), *flags),
+  ]
+  assert cli.main(command) == 2
+  assert message in capsys.readouterr().err
+  assert list(tmp_path.iterdir()) == []
