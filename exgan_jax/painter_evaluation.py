@@ -7,6 +7,7 @@ comes back to every process, with the pictures' rows beside it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import pathlib
@@ -202,10 +203,15 @@ def gallery_of(
   batch: EvaluationBatch, columns: dict[str, np.ndarray], listing: Listing
 ) -> Gallery:
   """Returns some pictures of a batch."""
-  # Spread over the batch: neighbours are the same person.
-  count = int(batch.inputs['valid'].sum())
-  last = max(count - 1, 0)
-  chosen = np.unique(np.linspace(0, last, GALLERY_ROWS).astype(int))[:count]
+  # As many people as there are: the first picture of each, then the second.
+  valid = np.flatnonzero(batch.inputs['valid'])
+  people = collections.Counter()
+  turns = []
+  for i in valid:
+    identity = listing.identities[batch.rows[i]]
+    turns.append(people[identity])
+    people[identity] += 1
+  chosen = valid[np.argsort(turns, kind='stable')[:GALLERY_ROWS]]
   places = batch.shown | {'stranger_eyes': batch.stranger['reference_eyes']}
   return Gallery(
     [listing.filenames[row] for row in batch.rows[chosen]],

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exgan_jax import figures, plots, report_table
+from exgan_jax.config import PRESETS
 from exgan_jax.figures import Figure
 from exgan_jax.gallery import Gallery
 from exgan_jax.plots import Plot
@@ -67,11 +68,19 @@ class Section:
 def sections(runs: Sequence[Run], scores: Sequence[Score]) -> list[Section]:
   """One for every data set, split, resolution and protocol; then the folders.
 
+  Models come in the order of the presets.
+
   A score of two folders joins the only section of as many pictures of its size;
   where there is none, or several, it goes into a section of its own.
   """
   groups = collections.defaultdict(list)
-  for run in runs:
+  order = list(PRESETS)
+  known = sorted(
+    (run for run in runs if run.found.model in order),
+    key=lambda run: order.index(run.found.model),
+  )
+  others = [run for run in runs if run.found.model not in order]
+  for run in (*known, *others):
     one = run.found
     groups[one.dataset, one.split, one.resolution, one.protocol].append(run)
   joined, alone = collections.defaultdict(list), []

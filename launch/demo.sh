@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on drawn faces: builds records, trains, evaluates.
+# The main job on drawn faces: builds records, trains, evaluates, reports.
 #   bash launch/demo.sh [folder]      (default: runs/demo)
 # Started again it goes on where it stopped.
 set -euo pipefail
@@ -15,3 +15,4 @@ exgan train --preset guided --size tiny --resolution 64 --batch-size 8 \
   --sample-every 500 --checkpoint-every 250
 exgan evaluate --workdir "$out/guided" --data-dir "$out/data" \
   --split test --baselines --output "$out/results.json"
+exgan report "$out/results.json" --output "$out/report"

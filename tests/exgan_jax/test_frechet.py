@@ -63,6 +63,35 @@ def test_fewer_vectors_than_dimensions():
   assert found == pytest.approx(4 + (1 - 3) ** 2, rel=1e-12)
 
 
+@pytest.mark.parametrize('ratio', [1.0, 1e-2, 1e-4, 1e-8, 0.0])
+def test_of_a_wide_spectrum(ratio):
+  # With no ratio, half of the dimensions depend on the other half.
+  scales = np.geomspace(1, ratio or 1e-4, 64)
+  scales[32:] *= bool(ratio)
+  rng = np.random.default_rng(0)
+  turns = [np.linalg.qr(rng.normal(size=(64, 64)))[0] for _ in range(2)]
+  samples = [rng.normal(size=(500, 64)) * scales @ turn for turn in turns]
+  one, other = map(_gaussian, samples)
+  same, double = _gaussian(samples[0], parts=7), _gaussian(2 * samples[0])
+  assert abs(frechet_distance(one, same)) < 1e-11
+
+  means = [each.mean(axis=0) for each in samples]
+  covariances = [np.cov(each, rowvar=False) for each in samples]
+  # That of a Gaussian and its double is its own variance.
+  expected = means[0] @ means[0] + np.trace(covariances[0])
+  assert frechet_distance(one, double) == pytest.approx(expected, rel=1e-12)
+
+  roots = []
+  for covariance in covariances:
+    values, axes = np.linalg.eigh(covariance)
+    roots.append(axes * np.sqrt(np.maximum(values, 0)) @ axes.T)
+  singular = np.linalg.svd(roots[0] @ roots[1], compute_uv=False)
+  difference = means[0] - means[1]
+  expected = difference @ difference - 2 * np.sum(singular)
+  expected += sum(np.trace(covariance) for covariance in covariances)
+  assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-11)
+
+
 @pytest.mark.parametrize('count', [30, 200])
 def test_does_not_depend_on_batches(count):
   one, other = _samples(count, 48), _samples(count, 48, seed=1)

@@ -61,6 +61,25 @@ def test_the_stored_values_are_torch_fidelitys():
     assert _error(features.numpy()[:, ::8], expected['features_128']) < 1e-6
 
 
+@pytest.mark.parametrize('strides', [1, 2])
+@pytest.mark.parametrize('size', [(8, 9), (9, 8)])
+def test_a_convolution_without_padding(size, strides):
+  conv = inception.Conv(
+    3, 4, 3, strides=strides, padding='VALID', rngs=nnx.Rngs(0)
+  )
+  x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+  expected = jax.lax.conv_general_dilated(
+    x,
+    conv.conv.kernel[...],
+    (strides, strides),
+    'VALID',
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  expected = nnx.relu(conv.bn(expected))
+  np.testing.assert_allclose(conv(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_resize_samples_without_the_half_pixel():
   # Twice as wide: every other column is a pixel, the rest are means of two,
   # but for the last, which has no right neighbour.
