@@ -104,15 +104,18 @@ def _apply(weights: inception_weights.Weights, mesh: Mesh) -> Callable:
     inception_weights.parameters(weights), sharding.replicated(mesh)
   )
 
-  def apply(state, pictures, boxes):
+  def apply(state, batch):
+    pictures, boxes = batch
     network = nnx.merge(structure, state)
     holes = jax.vmap(cut_out, in_axes=(None, 1), out_axes=1)(pictures, boxes)
     flat = holes.reshape(-1, *holes.shape[2:])
     of_holes = (x.reshape(*boxes.shape[:2], -1) for x in network(flat))
     return {WHOLE: network(pictures), HOLE: tuple(of_holes)}
 
-  jitted = jax.jit(apply, out_shardings=sharding.replicated(mesh))
-  return lambda pictures, boxes: jitted(state, pictures, boxes)
+  jitted = jax.jit(
+    sharding.one_by_one(apply, mesh), out_shardings=sharding.replicated(mesh)
+  )
+  return lambda pictures, boxes: jitted(state, (pictures, boxes))
 
 
 def cut_out(

@@ -70,9 +70,7 @@ class PainterEvaluation:
   ):
     self._mesh, self._extractor = mesh, extractor
     self._methods = baselines.BASELINES if with_baselines else {}
-    self._paint = jax.jit(
-      _make_painters(config), out_shardings=sharding.batched(mesh)
-    )
+    self._paint = jax.jit(sharding.one_by_one(_make_painters(config), mesh))
     score = functools.partial(score_batch, coder)
     self._score = jax.jit(
       sharding.one_by_one(score, mesh),
@@ -111,9 +109,8 @@ class PainterEvaluation:
       mask = sheet.mask_of(batch.inputs)
       boxes, has_hole = masks.hole_boxes(mask)
       send = functools.partial(sharding.to_device, mesh=self._mesh)
-      painted, swapped = self._paint(
-        model, send(batch.inputs), send(batch.stranger)
-      )
+      stranger = send(batch.stranger)
+      painted, swapped = self._paint(model, (send(batch.inputs), stranger))
       # The baselines work on the host while the device paints.
       others = {
         name: method(batch.shown, mask[..., 0])
@@ -153,9 +150,9 @@ def _make_painters(config: Config) -> Callable:
 
   def painters(
     model: Model,
-    inputs: Mapping[str, jax.Array],
-    stranger: Mapping[str, jax.Array],
+    batch: tuple[Mapping[str, jax.Array], Mapping[str, jax.Array]],
   ) -> tuple[jax.Array, jax.Array]:
+    inputs, stranger = batch
     painted = to_uint8(paint(model, inputs))
     if config.exemplar == 'none':
       return painted, painted
