@@ -51,10 +51,7 @@ def _evaluate(
   from exgan_jax.evaluate import evaluate, path_of, watch
   from exgan_jax.results import format_table
 
-  # Before the work, not after it.
   path = pathlib.Path(output)
-  if not output or path.is_dir() or not path.suffix:
-    raise InputError(f'--output names no file like results.json: {output!r}')
   if not follow:
     if timeout is not None:
       raise InputError('--timeout is for --watch')
@@ -73,9 +70,6 @@ def _score(originals: str, results: str, output: str, **options) -> None:
   from exgan_jax.results import format_score
   from exgan_jax.score import score
 
-  path = pathlib.Path(output)
-  if not output or path.is_dir() or not path.suffix:
-    raise InputError(f'--output names no file like score.json: {output!r}')
   print(format_score(score(originals, results, output=output, **options)))
   print(f'results: {output}')
 

@@ -28,7 +28,8 @@ class CompressorEvaluation:
     draw = make_paint_step(config)
     side = masks.eye_side(config.resolution)
 
-    def judge(model, inputs, rows):
+    def judge(model, batch):
+      inputs, rows = batch
       image, drawn = to_float(inputs['image']), draw(model, inputs)
       true, found = (
         masks.eye_crops(picture, inputs['eyes'], side)
@@ -43,7 +44,7 @@ class CompressorEvaluation:
       }
 
     where = sharding.batched(mesh), sharding.replicated(mesh)
-    self._judge = jax.jit(judge, out_shardings=where)
+    self._judge = jax.jit(sharding.one_by_one(judge, mesh), out_shardings=where)
 
   def __call__(
     self,
@@ -56,7 +57,7 @@ class CompressorEvaluation:
     for batch in batches:
       sent = sharding.to_device(batch.inputs | {'rows': batch.rows}, self._mesh)
       rows = sent.pop('rows')
-      drawn, found = self._judge(model, sent, rows)
+      drawn, found = self._judge(model, (sent, rows))
       found = jax.device_get(found)
       rows, valid = found['rows'], found['valid']
       errors = errors.merge(Rows.from_values(rows, found['l1'], valid))

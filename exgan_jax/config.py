@@ -238,6 +238,11 @@ def fingerprint(config: Config) -> str:
   return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def fingerprint_of_seeds(config: Config) -> str:
+  """The same hash for runs that differ in nothing but their seeds."""
+  return fingerprint(dataclasses.replace(config, seed=0))
+
+
 def first_difference(before: Config, now: Config) -> str:
   """Name of the first field that decides what a step computes and differs."""
   return next(

@@ -10,10 +10,13 @@ the model owes to the exemplar.
 
 from __future__ import annotations
 
+import collections
+import functools
 import logging
 import pathlib
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -22,7 +25,8 @@ from jax.experimental import multihost_utils
 from exgan_jax import config as config_lib
 from exgan_jax import results as results_lib
 from exgan_jax.checkpoint import MissingCheckpointError, steps_of
-from exgan_jax.evaluator import Evaluation, Evaluator, Options
+from exgan_jax.evaluation_options import BESIDE, Options
+from exgan_jax.evaluator import Evaluation, Evaluator
 from exgan_jax.results import Results
 from tfds_celeb_id import InputError
 
@@ -73,7 +77,8 @@ def evaluate(
       then have other names.
     real_statistics: where the network's statistics of the originals are kept;
       by default in the user's cache.
-    pictures: folder to write every picture to, in a folder a kind.
+    pictures: folder to write every picture to, in a folder a kind; not one
+      that holds anything.
     batch_size: pictures in-painted at once, over all devices; rounded up to a
       multiple of their number.
 
@@ -89,8 +94,14 @@ def evaluate(
     split, baselines, references, compressor, inception, unverified_inception,
     real_statistics, pictures, batch_size,
   )  # fmt: skip
+  options.check(output)
+  folder = None if pictures is None else pathlib.Path(pictures)
+  if folder is not None and folder.is_dir() and any(folder.iterdir()):
+    raise InputError(f'--pictures {folder} is not empty')
   evaluator = Evaluator(workdir, data_dir, options)
-  evaluation = evaluator(*evaluator.restore(step))
+  if step is None and jax.process_count() > 1:
+    step = _agreed(lambda: (max(steps_of(workdir), default=-1), False))[0]
+  evaluation = evaluator(*evaluator.restore(step), folder)
   if output is not None:
     _save(evaluation, output)
   return evaluation.results
@@ -104,53 +115,57 @@ def watch(
   timeout: float | None = None,
   **options,
 ) -> Iterator[Results]:
-  """Evaluates every checkpoint of a run as it comes; ends when the run ends.
+  """Evaluates the checkpoints of a run as they come, each of them once.
 
-  The results of step 500 are `<output>-00000500.json`, the suffix of `output`
-  set aside, and `output` itself holds the newest. What is there is not made
-  again, so a watch that was stopped goes on.
+  Ends when that of the run's last step is evaluated. The results of step 500
+  are `<output>-00000500.json`, the suffix of `output` set aside, and `output`
+  itself holds the newest. What is there is not made again, so a watch that was
+  stopped goes on. Checkpoints that the run removes before their turn are left
+  out (`--checkpoints-to-keep`).
 
   Args:
     workdir: folder of the run, which need not exist yet.
     data_dir: folder of the built data sets.
     output: of the newest results.
-    timeout: seconds to wait for the next checkpoint; for ever by default.
-    **options: those of `evaluate`.
+    timeout: seconds to wait for the next checkpoint; for ever by default, also
+      where the run was stopped before its end.
+    **options: those of `evaluate`; pictures get a folder a step.
 
   Yields:
     The results of one checkpoint after the other.
 
   Raises:
-    InputError: as `evaluate` does; there are results of another run under that
-      name; or no checkpoint came in time.
+    InputError: as `evaluate` does; there are results under that name of another
+      run or made otherwise; or no checkpoint came in time.
     OSError: the results cannot be written.
   """
-  evaluator, failures = None, {}
-  output, options = pathlib.Path(output), Options(**options)
-  deadline = None if timeout is None else time.monotonic() + timeout
+  options = Options(**options)
+  options.check(output)
+  if timeout is not None and not timeout > 0:
+    raise InputError('--timeout must be more than 0 seconds')
+  following = _Following(pathlib.Path(workdir), pathlib.Path(output), timeout)
+  evaluator = None
   while True:
-    step, is_last = _agreed(_next_step(workdir, output, options, failures))
-    if step is None and is_last:
+    if evaluator is None and _all(following.has_begun()):
+      evaluator = Evaluator(workdir, data_dir, options)
+    step, is_over = _agreed(functools.partial(following.next, evaluator))
+    if is_over:
       return
-    if step is None:
-      if deadline is not None and time.monotonic() > deadline:
-        raise InputError(f'no new checkpoint in {workdir} for {timeout:g} s')
+    # The others may see a checkpoint later, on a file system that they share.
+    if step is None or not _all(step in steps_of(workdir)):
       time.sleep(SECONDS)
       continue
-    evaluator = evaluator or Evaluator(workdir, data_dir, options)
     try:
       restored = evaluator.restore(step)
     except MissingCheckpointError:
-      failures[step] = failures.get(step, 0) + 1
-      if failures[step] == TRIES:
-        logger.warning('checkpoint %d is not evaluated', step)
+      following.failed(step)
       time.sleep(SECONDS)
       continue
-    evaluation = evaluator(*restored)
+    folder = options.pictures and pathlib.Path(options.pictures, f'{step:08d}')
+    evaluation = evaluator(*restored, folder)
     _save(evaluation, path_of(output, step))
     _save(evaluation, output)
-    if timeout is not None:
-      deadline = time.monotonic() + timeout
+    following.came()
     yield evaluation.results
 
 
@@ -160,49 +175,112 @@ def path_of(output: str | pathlib.Path, step: int) -> pathlib.Path:
   return output.with_name(f'{output.stem}-{step:08d}{output.suffix}')
 
 
-def _next_step(
-  workdir: str | pathlib.Path,
-  output: pathlib.Path,
-  options: Options,
-  failures: dict[int, int],
-) -> tuple[int | None, bool]:
-  """The oldest checkpoint without results, if any; has the run ended?"""
-  path = pathlib.Path(workdir) / config_lib.FILENAME
-  if not path.is_file():
-    return None, False
-  config = config_lib.load(path)
-  steps = steps_of(workdir)
-  for step in steps:
-    if failures.get(step, 0) < TRIES and not _is_done(
-      path_of(output, step), config, options
-    ):
-      return step, False
-  return None, bool(steps) and steps[-1] >= config.steps
+class _Following:
+  """What is known of the run that is followed."""
 
-
-def _is_done(
-  path: pathlib.Path, config: config_lib.Config, options: Options
-) -> bool:
-  if not path.exists():
-    return False
-  found = results_lib.load(path)
-  wanted = (config_lib.fingerprint(config), options.split)
-  if not isinstance(found, Results) or wanted != (
-    found.provenance.get('config_sha256'),
-    found.split,
+  def __init__(
+    self, workdir: pathlib.Path, output: pathlib.Path, timeout: float | None
   ):
-    raise InputError(f'{path} holds the results of something else')
-  return True
+    self._workdir, self._output, self._timeout = workdir, output, timeout
+    self._failures: collections.Counter[int] = collections.Counter()
+    self.came()
+
+  def came(self) -> None:
+    """A checkpoint has come: the wait for the next one begins."""
+    self._since = time.monotonic()
+
+  def failed(self, step: int) -> None:
+    """A checkpoint could not be read; it may not be whole yet."""
+    self._failures[step] += 1
+    if self._failures[step] == TRIES:
+      logger.warning('checkpoint %d is not evaluated', step)
+
+  def has_begun(self) -> bool:
+    return (self._workdir / config_lib.FILENAME).is_file()
+
+  def next(self, evaluator: Evaluator | None) -> tuple[int | None, bool]:
+    """The oldest checkpoint without results, if any; whether that was all.
+
+    Raises:
+      InputError: there are results of something else, or the time is up.
+    """
+    steps = steps_of(self._workdir) if evaluator else []
+    done = [step for step in steps if self._is_done(step, evaluator)]
+    for step in steps:
+      if self._failures[step] < TRIES and step not in done:
+        return step, False
+    # The run may go on further than it was to go at first.
+    if steps and steps[-1] >= self._config().steps:
+      self._renew(done)
+      return None, True
+    waited = time.monotonic() - self._since
+    if self._timeout is not None and waited > self._timeout:
+      raise InputError(
+        f'no new checkpoint in {self._workdir} for {self._timeout:g} s'
+      )
+    return None, False
+
+  def _config(self) -> config_lib.Config:
+    return config_lib.load(self._workdir / config_lib.FILENAME)
+
+  def _is_done(self, step: int, evaluator: Evaluator) -> bool:
+    path = path_of(self._output, step)
+    if not path.exists():
+      return False
+    found = results_lib.load(path)
+    if not isinstance(found, Results) or not evaluator.made(found):
+      raise InputError(
+        f'{path} holds results of something else, or made in another way'
+      )
+    return True
+
+  def _renew(self, done: list[int]) -> None:
+    """Makes sure that the newest results are under the plain name, too."""
+    if not done:
+      return
+    newest = path_of(self._output, done[-1])
+    if self._output.exists() and (
+      results_lib.load(self._output).step >= done[-1]
+    ):
+      return
+    for suffix in (*BESIDE, newest.suffix):
+      if newest.with_suffix(suffix).exists():
+        shutil.copyfile(
+          newest.with_suffix(suffix), self._output.with_suffix(suffix)
+        )
 
 
-def _agreed(found: tuple[int | None, bool]) -> tuple[int | None, bool]:
-  """What the first process found, for all of them."""
+def _agreed(
+  decide: Callable[[], tuple[int | None, bool]],
+) -> tuple[int | None, bool]:
+  """What the first process decides, for all of them.
+
+  Raises:
+    InputError: it could not.
+  """
   if jax.process_count() == 1:
-    return found
-  step, is_last = found
-  told = np.asarray([-1 if step is None else step, is_last], np.int32)
-  step, is_last = multihost_utils.broadcast_one_to_all(told).tolist()
-  return None if step < 0 else step, bool(is_last)
+    return decide()
+  told, problem = (-1, True), None
+  if jax.process_index() == 0:
+    try:
+      step, is_over = decide()
+      told = (-1 if step is None else step, is_over)
+    except (InputError, OSError) as error:
+      problem = error
+  told = np.asarray([*told, problem is not None], np.int32)
+  step, is_over, failed = multihost_utils.broadcast_one_to_all(told).tolist()
+  if problem is not None:
+    raise problem
+  if failed:
+    raise InputError('the first process stopped')
+  return None if step < 0 else step, bool(is_over)
+
+
+def _all(answer: bool) -> bool:
+  """Whether it is so in all processes."""
+  if jax.process_count() == 1:
+    return answer
+  return bool(multihost_utils.process_allgather(np.asarray(answer)).all())
 
 
 def _save(evaluation: Evaluation, output: str | pathlib.Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -23,9 +25,14 @@ from exgan_jax import (
 from exgan_jax.checkpoint import Checkpoints, restore_encoder
 from exgan_jax.compressor_evaluation import CompressorEvaluation
 from exgan_jax.evaluation_data import EvaluationBatch, Listing
+from exgan_jax.evaluation_options import Options
 from exgan_jax.gallery import SUFFIX, Gallery
-from exgan_jax.inception_scores import Extractor, make_extractor
-from exgan_jax.metrics import bootstrap
+from exgan_jax.inception_scores import (
+  Extractor,
+  Gaussians,
+  make_extractor,
+)
+from exgan_jax.metrics import bootstrap, frechet_sampling
 from exgan_jax.metrics.inception_score import SHUFFLE_SEED, SPLITS
 from exgan_jax.painter_evaluation import MODEL, ORIGINAL, PainterEvaluation
 from exgan_jax.results import Results, provenance_of
@@ -33,29 +40,22 @@ from exgan_jax.scores import Scores
 from exgan_jax.state import Model, Params
 from tfds_celeb_id import InputError, progress
 
+logger = logging.getLogger(__name__)
+
 NO_PICTURE = 'a compressor paints no picture'
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-  """How to evaluate; `exgan_jax.evaluate` tells what they mean."""
-
-  split: str = 'test'
-  baselines: bool = False
-  references: int = 1
-  compressor: str | pathlib.Path | None = None
-  inception: str | pathlib.Path | None = None
-  unverified_inception: str | pathlib.Path | None = None
-  real_statistics: str | pathlib.Path | None = None
-  pictures: str | pathlib.Path | None = None
-  batch_size: int = 32
-
-  @property
-  def protocol(self) -> str:
-    """How references are chosen."""
-    if self.references == 1:
-      return 'next-image'
-    return f'next-{self.references}-images'
+def provenance_of_intervals(units: str) -> dict[str, Any]:
+  """How intervals are found; of whom people or pictures are drawn."""
+  drawn = {'level': bootstrap.LEVEL, 'of': units, 'seed': bootstrap.SEED}
+  return {
+    'means': {'resamples': bootstrap.RESAMPLES, 'kind': 'percentiles'},
+    'frechet': {
+      'resamples': frechet_sampling.RESAMPLES,
+      'kind': f'{frechet_sampling.DEVIATIONS} standard deviations',
+    },
+    **drawn,
+  }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,6 @@ class Evaluator:
   ):
     self._workdir, self._options = pathlib.Path(workdir), options
     config = config_lib.load(self._workdir / config_lib.FILENAME)
-    if options.references < 1:
-      raise InputError('--references must be at least 1')
     self.config = config
     self._batch_size = sharding.divisible(options.batch_size)
     self._mesh = sharding.make_mesh(self._batch_size)
@@ -155,8 +153,15 @@ class Evaluator:
     with Checkpoints(self._workdir) as checkpoints:
       return checkpoints.restore_model(self.config, self._mesh, step)
 
-  def __call__(self, step: int, model: Model) -> Evaluation:
+  def __call__(
+    self, step: int, model: Model, folder: pathlib.Path | None = None
+  ) -> Evaluation:
     """Evaluates what `restore` returned.
+
+    Args:
+      step: of the checkpoint.
+      model: what it holds.
+      folder: where to write every picture, if anywhere.
 
     Raises:
       InputError: a record is damaged.
@@ -173,7 +178,9 @@ class Evaluator:
       protocol = self._options.protocol
       # A code model has an encoder of its own.
       encoder = encoder or model.encoder or None
-      of_each, found, intervals, skipped, gallery = self._paint(model, encoder)
+      of_each, found, intervals, skipped, gallery = self._paint(
+        model, encoder, folder
+      )
     results = Results(
       model=self.config.preset,
       step=step,
@@ -191,15 +198,16 @@ class Evaluator:
     )
     return Evaluation(results, gallery, self._listing, of_each)
 
-  def _paint(self, model: Model, encoder: Params | None) -> tuple:
-    folder = self._options.pictures
+  def _paint(
+    self, model: Model, encoder: Params | None, folder: pathlib.Path | None
+  ) -> tuple:
     pass_ = self._evaluation(
       model,
       encoder,
       self._batches(),
       self._listing,
       look_at_originals=self._originals is None,
-      folder=None if folder is None else pathlib.Path(folder),
+      folder=folder,
     )
     if self._extractor is not None and self._originals is None:
       self._originals = pass_.seen[ORIGINAL].gaussians
@@ -248,47 +256,66 @@ class Evaluator:
     return {
       'inception_sha256': extractor.sha256 if extractor else None,
       'inception_score': {'splits': SPLITS, 'shuffle_seed': SHUFFLE_SEED},
-      'intervals': {
-        'level': bootstrap.LEVEL,
-        'resamples': bootstrap.RESAMPLES,
-        'of': 'people',
-        'seed': bootstrap.SEED,
-      },
+      'intervals': provenance_of_intervals('people'),
     }
 
+  @functools.cached_property
   def _originals_provenance(self) -> dict[str, Any]:
     return {
       'dataset': self.config.dataset,
       'dataset_version': self._records.version,
       'split': self._options.split,
-      'records_sha256': self._records.fingerprint(),
       'resolution': self.config.resolution,
       'num_images': len(self._positions),
+      'records_sha256': self._records.digest(range(len(self._records))),
       'inception_sha256': self._extractor.sha256,
     }
 
   def _originals_path(self) -> pathlib.Path:
     if self._options.real_statistics is not None:
       return pathlib.Path(self._options.real_statistics)
-    return real_statistics.cached(self._originals_provenance())
+    return real_statistics.cached(self._originals_provenance)
 
-  def _kept_originals(self) -> dict | None:
+  def _kept_originals(self) -> Gaussians | None:
     """The originals' statistics where they have been kept."""
     if self._extractor is None:
       return None
-    path = self._originals_path()
-    is_there = path.is_file()
+    path, found = self._originals_path(), None
+    if path.is_file():
+      try:
+        found = real_statistics.load(path, self._originals_provenance)
+      except InputError as error:
+        if self._options.real_statistics is not None:
+          raise
+        logger.warning('%s: it is made anew', error)
     if jax.process_count() > 1:
       # Either all of them look at the originals, or none.
-      is_there = bool(multihost_utils.process_allgather(is_there).all())
-    if not is_there:
-      return None
-    return real_statistics.load(path, self._originals_provenance())
+      all_found = multihost_utils.process_allgather(found is not None)
+      found = found if all_found.all() else None
+    return found
 
   def _keep_originals(self) -> None:
-    if jax.process_index() == 0 and min(
-      gaussian.count for gaussian in self._originals.values()
-    ):
-      real_statistics.save(
-        self._originals_path(), self._originals, self._originals_provenance()
-      )
+    fewest = min(gaussian.count for gaussian in self._originals.values())
+    if jax.process_index() or not fewest:
+      return
+    path = self._originals_path()
+    try:
+      real_statistics.save(path, self._originals, self._originals_provenance)
+    except OSError as error:
+      if self._options.real_statistics is not None:
+        raise
+      logger.warning('cannot keep %s: %s', path, error.strerror)
+
+  def made(self, found: Results) -> bool:
+    """Whether results are of this run, pictures and options."""
+    extractor = self._extractor
+    told = found.provenance
+    return (
+      found.split == self._options.split
+      and found.protocol in (self._options.protocol, 'none')
+      and bool(found.baselines) >= self._options.baselines
+      and told.get('config_sha256') == config_lib.fingerprint(self.config)
+      and told.get('records_sha256') == self._records.fingerprint()
+      and told.get('inception_sha256')
+      == (extractor.sha256 if extractor else None)
+    )

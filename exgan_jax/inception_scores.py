@@ -33,7 +33,8 @@ UNVERIFIED = 'the Inception weights are not the published ones'
 TOO_FEW = 'takes at least {} pictures'
 TOO_MANY = 'features of more than {:,} pictures are not kept'
 
-# Features take 8 kB a picture, beside the 33 MB of their sums.
+# Features take 8 kB a picture and hole, beside the 33 MB of their sums; logits,
+# which are always kept, 4 kB.
 KEPT = 20_000
 # Twice the smallest sample: a line takes more than one place.
 ENOUGH_FOR_LIMIT = 2 * frechet_sampling.SMALLEST
@@ -41,6 +42,10 @@ ENOUGH_FOR_LIMIT = 2 * frechet_sampling.SMALLEST
 HOLES = 2
 WHOLE, HOLE = '', '_hole'
 KINDS = (WHOLE, HOLE)
+NOTHING = {
+  WHOLE: 'no picture has an original to compare with',
+  HOLE: 'no picture has a hole and an original',
+}
 
 Metrics = dict[str, float | None]
 Intervals = dict[str, list[float]]
@@ -151,10 +156,12 @@ class Distribution:
 
   Args:
     number: of pictures that there may be.
+    is_original: then only the `gaussians` are kept.
   """
 
-  def __init__(self, number: int):
-    self._keeps = number <= KEPT
+  def __init__(self, number: int, *, is_original: bool = False):
+    self._scores = not is_original
+    self._keeps = self._scores and number <= KEPT
     self._gaussians = {
       kind: Gaussian.empty(inception.FEATURES) for kind in KINDS
     }
@@ -168,7 +175,11 @@ class Distribution:
     counted: Bool[np.ndarray, ' b'],
     has_hole: Bool[np.ndarray, 'b 2'],
   ) -> None:
-    """Adds the counted pictures of a batch, and the holes that they have."""
+    """Adds the counted pictures of a batch, and the holes that they have.
+
+    Raises:
+      InputError: the network gave something that is not a number.
+    """
     holes = HOLES * rows[:, None] + np.arange(HOLES)
     of_kind = {
       WHOLE: (rows, counted),
@@ -179,10 +190,15 @@ class Distribution:
       features = features.reshape(-1, features.shape[-1])
       logits = logits.reshape(-1, logits.shape[-1])
       places, counts = places.reshape(-1), counts.reshape(-1)
+      if not np.isfinite(features[counts]).all():
+        raise InputError(
+          'the Inception weights give features that are no numbers'
+        )
       new = Gaussian.from_values(features, counts)
       self._gaussians[kind] = self._gaussians[kind].merge(new)
-      new = Rows.from_values(places, logits, counts)
-      self._logits[kind] = self._logits[kind].merge(new)
+      if self._scores:
+        new = Rows.from_values(places, logits, counts)
+        self._logits[kind] = self._logits[kind].merge(new)
       if self._keeps:
         new = Rows.from_values(places, features, counts)
         self._features[kind] = self._features[kind].merge(new)
@@ -229,7 +245,8 @@ class Distribution:
         logits = shuffled(self._logits[kind].ordered()[1])
         values[score], values[f'{score}_std'] = inception_score(logits)
       else:
-        reason = TOO_FEW.format(SPLITS)
+        some = len(self._logits[kind])
+        reason = TOO_FEW.format(SPLITS) if some else NOTHING[kind]
         skipped |= dict.fromkeys((score, f'{score}_std'), reason)
     return values, intervals, skipped
 
@@ -238,7 +255,8 @@ class Distribution:
   ) -> tuple[tuple[float | None, ...], list[float] | None, dict[int, str]]:
     """The distance and its limit, the interval, and why one of them is None."""
     if min(self._gaussians[kind].count, originals[kind].count) < 2:
-      reason = TOO_FEW.format(2)
+      some = self._gaussians[kind].count
+      reason = TOO_FEW.format(2) if some else NOTHING[kind]
       return (None, None), None, {0: reason, 1: reason}
     distance = frechet_distance(originals[kind], self._gaussians[kind])
     if not self._keeps:

@@ -175,6 +175,8 @@ def _checked(named: Weights, path) -> Weights:
         f'{path} has {name} as {array.dtype}{list(array.shape)}, not '
         f'float32{list(shape)}'
       )
+    if name.endswith('running_var') and (array < 0).any():
+      raise InputError(f'{path} has a negative variance in {name}')
     if not np.isfinite(array).all():
       raise InputError(f'{path} has numbers in {name} that are not finite')
     weights[name] = array

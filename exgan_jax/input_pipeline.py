@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import re
+from collections.abc import Sequence
 
 import cv2
 import grain
@@ -70,6 +71,13 @@ class Records:
     digest = hashlib.sha256(f'{self.version} {len(self)}'.encode())
     for position in (0, len(self) // 2, len(self) - 1):
       digest.update(self._source[position])
+    return digest.hexdigest()
+
+  def digest(self, positions: Sequence[int]) -> str:
+    """A hash of the records at some positions, all that they hold."""
+    digest = hashlib.sha256(f'{self.version} {len(positions)}'.encode())
+    for position in positions:
+      digest.update(hashlib.sha256(self._source[position]).digest())
     return digest.hexdigest()
 
 

@@ -103,7 +103,10 @@ class PainterEvaluation:
     names = (MODEL, *self._methods)
     shown = (ORIGINAL, *names) if look_at_originals else names
     scores = {name: Scores() for name in names}
-    seen = {name: Distribution(len(listing.filenames)) for name in shown}
+    number = len(listing.filenames)
+    seen = {
+      name: Distribution(number, is_original=name == ORIGINAL) for name in shown
+    }
     gallery = None
     for batch in batches:
       mask = sheet.mask_of(batch.inputs)

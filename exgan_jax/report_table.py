@@ -99,12 +99,21 @@ def numbers(metrics: Iterable[Metrics], name: str) -> list[float]:
 
 
 def model_lines(found: Sequence[Results]) -> list[Line]:
-  """A line for every model and step, and number of pictures if that differs."""
+  """A line for every model, configuration but for the seed, and step."""
   rows: dict[tuple[str, str], list[Results]] = {}
   same = len({one.num_images for one in found}) == 1
+  several = {
+    one.model
+    for one in found
+    for other in found
+    if one.model == other.model and _configuration(one) != _configuration(other)
+  }
   for one in found:
     counted = '' if same else f', N = {one.num_images}'
-    key = one.model, f'{one.step:,} steps{counted}'
+    which = ''
+    if one.model in several:
+      which = f', configuration {_configuration(one)[:6]}'
+    key = one.model, f'{one.step:,} steps{counted}{which}'
     rows.setdefault(key, []).append(one)
   return [
     Line(
@@ -116,6 +125,10 @@ def model_lines(found: Sequence[Results]) -> list[Line]:
     )
     for (model, detail), runs in rows.items()
   ]
+
+
+def _configuration(one: Results) -> str:
+  return str(one.provenance.get('config_but_seed_sha256', ''))
 
 
 def baseline_lines(found: Iterable[Results]) -> list[Line]:

@@ -173,6 +173,7 @@ def provenance_of(
     'dataset_version': records.version,
     'records_sha256': records.fingerprint(),
     'config_sha256': config_lib.fingerprint(config),
+    'config_but_seed_sha256': config_lib.fingerprint_of_seeds(config),
     'weights_sha256': weights_hash(model),
     'encoder_sha256': encoder and weights_hash(encoder),
   }

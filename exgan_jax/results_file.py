@@ -59,8 +59,8 @@ def checked(
   return fields
 
 
-def _is_text(value: Any) -> bool:
-  # One line that any terminal and any encoding can show.
+def is_text(value: Any) -> bool:
+  """Whether it is one line that any terminal and any encoding can show."""
   return (
     isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
   )
@@ -76,7 +76,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_metric(value: Any) -> bool:
-  return value is None or _is_number(value) or _is_text(value)
+  return value is None or _is_number(value) or is_text(value)
 
 
 def _is_interval(value: Any) -> bool:
@@ -91,7 +91,7 @@ def _is_interval(value: Any) -> bool:
 def _dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
   return lambda value: (
     isinstance(value, dict)
-    and all(_is_text(key) and fits(item) for key, item in value.items())
+    and all(is_text(key) and fits(item) for key, item in value.items())
   )
 
 
@@ -102,14 +102,14 @@ def _is_plain(value: Any, depth: int = _MAX_DEPTH) -> bool:
   return isinstance(value, bool) or _is_metric(value)
 
 
-_TEXT: Rule = _is_text, f'one line of at most {MAX_TEXT} characters'
+_TEXT: Rule = is_text, f'one line of at most {MAX_TEXT} characters'
 _COUNT: Rule = _is_count, 'a whole number'
 _METRICS: Rule = _dict_of(_is_metric), 'an object of numbers below 2**53'
 _INTERVALS = _dict_of(_is_interval)
 _SHARED: dict[str, Rule] = {
   'num_images': _COUNT,
   'metrics': _METRICS,
-  'skipped': (_dict_of(_is_text), 'an object of reasons'),
+  'skipped': (_dict_of(is_text), 'an object of reasons'),
   'provenance': (
     lambda value: isinstance(value, dict) and _is_plain(value),
     'an object of versions and hashes',

@@ -16,9 +16,10 @@ import jax
 import numpy as np
 
 from exgan_jax import masks as masks_lib
-from exgan_jax import metrics, results, scores, sharding
+from exgan_jax import metrics, results, results_file, scores, sharding
+from exgan_jax.evaluation_options import check_output
+from exgan_jax.evaluator import provenance_of_intervals
 from exgan_jax.inception_scores import Distribution, make_extractor
-from exgan_jax.metrics import bootstrap
 from exgan_jax.results import Score
 from tfds_celeb_id import InputError, progress
 from tfds_celeb_id.pictures import (
@@ -27,7 +28,10 @@ from tfds_celeb_id.pictures import (
   read_picture,
 )
 
-SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.webp')
+SUFFIXES = (
+  *('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.pnm', '.ppm'),
+  *('.tif', '.tiff', '.webp'),
+)
 HALF = 128
 NO_MASKS = 'needs the masks of the holes (--masks)'
 
@@ -79,6 +83,13 @@ def score(
       size, or cannot be read.
     OSError: the score cannot be written.
   """
+  if jax.process_count() > 1:
+    raise InputError('`exgan score` runs in one process')
+  if output is not None:
+    check_output(output)
+  method = method or pathlib.Path(results_folder).resolve().name
+  if not results_file.is_text(method):
+    raise InputError(f'--method {method!r} is not one line of text')
   pairs = _pairs(originals, results_folder, masks)
   size = sharding.divisible(batch_size)
   mesh = sharding.make_mesh(size)
@@ -92,7 +103,10 @@ def score(
     out_shardings=sharding.replicated(mesh),
   )
   found = scores.Scores()
-  seen = {name: Distribution(len(pairs)) for name in ('truth', 'painted')}
+  seen = {
+    name: Distribution(len(pairs), is_original=name == 'truth')
+    for name in ('truth', 'painted')
+  }
   for rows, valid, arrays in _batches(pairs, sizes, size):
     boxes, has_hole = masks_lib.hole_boxes(arrays['mask'])
     sent = sharding.to_device(arrays | {'boxes': boxes}, mesh)
@@ -111,7 +125,7 @@ def score(
     if values[name] is None:
       skipped[name] = scores.NO_HOLES if masks else NO_MASKS
   result = Score(
-    method=method or pathlib.Path(results_folder).resolve().name,
+    method=method,
     num_images=len(pairs),
     resolution=min(shorter) if len(shorter) == 1 else None,
     metrics=values | of_network,
@@ -119,12 +133,7 @@ def score(
     provenance=results.environment()
     | {
       'inception_sha256': extractor.sha256 if extractor else None,
-      'intervals': {
-        'level': bootstrap.LEVEL,
-        'resamples': bootstrap.RESAMPLES,
-        'of': 'pictures',
-        'seed': bootstrap.SEED,
-      },
+      'intervals': provenance_of_intervals('pictures'),
     },
     intervals=found.intervals(everyone) | intervals,
   )
@@ -216,10 +225,11 @@ def _batches(
   listed = list(pairs.values())
   with progress.bar(total=len(listed), unit='img', desc='score') as bar:
     for size, rows in rows_of.items():
-      for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        padded = np.asarray(part + part[-1:] * (batch_size - len(part)))
-        valid = np.arange(batch_size) < len(part)
+      side = min(batch_size, sharding.divisible(len(rows)))
+      for start in range(0, len(rows), side):
+        part = rows[start : start + side]
+        padded = np.asarray(part + part[-1:] * (side - len(part)))
+        valid = np.arange(side) < len(part)
         read = {row: _read(listed[row], size) for row in part}
         yield (
           padded,

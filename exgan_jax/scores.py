@@ -212,7 +212,11 @@ class Scores:
         reasons[name] = NO_COMPRESSOR
       elif name.startswith(IRISES) and found[IRISES] is None:
         reasons[name] = NO_IRISES
-      elif name in ('l1_hole', 'ms_ssim_hole'):
+      elif name == FRECHET:
+        reasons[name] = 'takes at least 2 pictures'
+      elif name.startswith(('l1_hole', 'ms_ssim_hole')) and (
+        not found['l1_hole']
+      ):
         reasons[name] = NO_HOLES
       else:
         reasons[name] = NO_STRANGER

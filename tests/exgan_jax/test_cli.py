@@ -91,9 +91,11 @@ def test_help_shows_every_field_with_its_default(capsys):
 def test_training_imports_neither_tensorflow_nor_torch(synth_data, tmp_path):
   program = (
     'import sys\n'
+    # TensorBoard's writer looks for it; nothing may need it.
+    'sys.modules["torch"] = None\n'
     'from exgan_jax import cli\n'
     'code = cli.main(sys.argv[1:])\n'
-    'assert not {"tensorflow", "torch", "mediapipe"} & set(sys.modules)\n'
+    'assert not {"tensorflow", "mediapipe"} & set(sys.modules)\n'
     'sys.exit(code)\n'
   )
   done = subprocess.run(

@@ -334,3 +334,16 @@ def _assert_one_line(path, text):
 def test_missing_results_are_one_clear_line(tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     results_lib.load(tmp_path / 'none.json')
+
+
+def test_configurations_do_not_share_a_row_but_seeds_do():
+  found = [
+    dataclasses.replace(
+      _like('reference', l1=l1),
+      provenance={'config_but_seed_sha256': configuration * 32},
+    )
+    for l1, configuration in ((0.005, 'ab'), (0.007, 'ab'), (0.01, 'cd'))
+  ]
+  text = report(found)
+  assert '1,500 steps, configuration ababab | 2 | 0.00600' in text
+  assert '1,500 steps, configuration cdcdcd | 1 | 0.01000' in text

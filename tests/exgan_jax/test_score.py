@@ -144,8 +144,9 @@ def test_bad_folders_are_one_clear_line(tmp_path, capsys, harm, message):
   command = ['score', str(tmp_path / 'a'), str(tmp_path / 'b')]
   command += ['--masks', str(tmp_path / 'm'), '--output', str(output)]
   assert cli.main(command) == 2
-  lines = capsys.readouterr().err.splitlines()
-  assert 'Traceback' not in lines
+  text = capsys.readouterr().err
+  lines = text.splitlines()
+  assert 'Traceback' not in text
   assert sum(line.startswith('exgan: ') for line in lines) == 1
   assert not output.parent.exists()
 

@@ -44,9 +44,9 @@ def evaluated(monkeypatch):
   steps = []
   call = evaluator_lib.Evaluator.__call__
 
-  def counted(self, step, model):
+  def counted(self, step, *args):
     steps.append(step)
-    return call(self, step, model)
+    return call(self, step, *args)
 
   monkeypatch.setattr(evaluator_lib.Evaluator, '__call__', counted)
   return steps
@@ -147,6 +147,59 @@ def test_results_of_something_else_are_not_written_over(run, tmp_path):
   with pytest.raises(InputError, match='results of something else'):
     _watch(run, output)
   assert json.loads(path.read_text()) == fields
+
+
+@pytest.mark.parametrize(
+  'options', [{'references': 2}, {'baselines': True}, {'split': 'validation'}]
+)
+def test_results_made_in_another_way_are_not_taken(run, tmp_path, options):
+  output = tmp_path / 'results.json'
+  assert _watch(run, output) == [1, 2, 3]
+  with pytest.raises(InputError, match='made in another way'):
+    _watch(run, output, **options)
+
+
+def test_the_newest_results_are_under_the_plain_name(run, tmp_path):
+  output = tmp_path / 'results.json'
+  assert _watch(run, output) == [1, 2, 3]
+  before = {path: path.read_bytes() for path in tmp_path.glob('results.*')}
+  assert len(before) == 4
+  for path in before:
+    path.unlink()
+  assert _watch(run, output) == []
+  assert {path: path.read_bytes() for path in before} == before
+
+
+def test_pictures_of_each_step_have_a_folder(run, tmp_path):
+  folder = tmp_path / 'pictures'
+  _watch(run, tmp_path / 'results.json', pictures=folder)
+  for step in (1, 2, 3):
+    assert len(list((folder / f'{step:08d}' / 'result').iterdir())) == 9
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'batch_size': 0}, '--batch-size'),
+    ({'references': 0}, '--references'),
+    ({'timeout': -1}, '--timeout'),
+    ({'timeout': float('nan')}, '--timeout'),
+    ({'output': 'results.csv'}, '--output'),
+    ({'output': 'new/results.json/results.json'}, '--output|cannot write'),
+    ({'real_statistics': 'results.npz'}, 'would be overwritten'),
+    ({'real_statistics': '.'}, '--real-statistics'),
+  ],
+)
+def test_wrong_options_are_refused_before_the_run_begins(
+  tmp_path, monkeypatch, options, message
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'new').mkdir()
+  (tmp_path / 'new' / 'results.json').write_text('')
+  wanted = {'output': 'results.json'} | options
+  with pytest.raises(InputError, match=message):
+    next(watch('none', 'none', **wanted))
+  assert len(list(tmp_path.rglob('*'))) == 2
 
 
 @pytest.mark.parametrize(
