@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import zipfile
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from exgan_jax import npz
 from tfds_celeb_id import InputError
 
 SUFFIX = '.npz'
@@ -61,22 +61,12 @@ def load(path: str | pathlib.Path) -> Gallery:
     InputError: there is no such file, or it holds something else.
   """
   try:
-    with zipfile.ZipFile(path) as archive:
-      if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-        raise InputError(f'{path} holds more than {MAX_BYTES} bytes')
-    with np.load(path, allow_pickle=False) as file:
-      return _checked(path, dict(file))
-  except InputError:
-    raise
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except Exception as error:  # Of a damaged archive NumPy raises nearly any.
+    return _checked(path, npz.read(path, MAX_BYTES, 'pictures'))
+  except SystemError as error:  # A name that is no text.
     raise InputError(f'{path} holds no pictures') from error
 
 
 def _checked(path: str | pathlib.Path, arrays: dict) -> Gallery:
-  if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-    raise InputError(f'{path} holds more than pictures')
   names = arrays.pop(_NAMES, None)
   if names is None or names.ndim != 1 or names.dtype.kind != 'U':
     raise InputError(f'{path} names no pictures')

@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
 
+from exgan_jax import npz
 from exgan_jax.inception_scores import KINDS, Gaussians
 from exgan_jax.metrics.frechet import Gaussian
 from exgan_jax.models import inception
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike, provenance: Provenance) -> Gaussians:
     InputError: there is no such file, it holds something else, or what it
       holds was made from something else.
   """
-  arrays = _read(path)
+  arrays = npz.read(path, MAX_BYTES, 'statistics of features')
   try:
     found = json.loads(str(arrays.pop(_PROVENANCE)))
     wanted = _plain(provenance)
@@ -84,21 +84,6 @@ def load(path: str | os.PathLike, provenance: Provenance) -> Gaussians:
   try:
     return {kind: _gaussian(arrays, kind) for kind in KINDS}
   except (KeyError, TypeError, ValueError) as error:
-    raise InputError(f'{path} holds no statistics of features') from error
-
-
-def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  try:
-    with zipfile.ZipFile(path) as archive:
-      if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-        raise InputError(f'{path} holds more than {MAX_BYTES} bytes')
-    with np.load(path, allow_pickle=False) as file:
-      return dict(file)
-  except InputError:
-    raise
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except Exception as error:  # Of a damaged archive NumPy raises nearly any.
     raise InputError(f'{path} holds no statistics of features') from error
 
 

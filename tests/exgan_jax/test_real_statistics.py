@@ -148,6 +148,15 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     real_statistics.load(path, {})
 
 
+def test_what_is_no_array_is_one_clear_line(tmp_path):
+  path = tmp_path / 'originals.npz'
+  np.savez(path, **_arrays())
+  with zipfile.ZipFile(path, 'a') as archive:
+    archive.writestr('more.txt', 'text')
+  with pytest.raises(InputError, match='holds more than statistics'):
+    real_statistics.load(path, {})
+
+
 def test_no_file_is_one_clear_line(tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     real_statistics.load(tmp_path / 'none.npz', PROVENANCE)
