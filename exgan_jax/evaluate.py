@@ -239,10 +239,12 @@ class _Following:
     if not done:
       return
     newest = path_of(self._output, done[-1])
-    if self._output.exists() and (
-      results_lib.load(self._output).step >= done[-1]
-    ):
-      return
+    if self._output.exists():
+      found = results_lib.load(self._output)
+      if not isinstance(found, Results):
+        raise InputError(f'{self._output} holds results of something else')
+      if found.step >= done[-1]:
+        return
     for suffix in (*BESIDE, newest.suffix):
       if newest.with_suffix(suffix).exists():
         shutil.copyfile(

@@ -35,7 +35,7 @@ from exgan_jax.inception_scores import (
 from exgan_jax.metrics import bootstrap, frechet_sampling
 from exgan_jax.metrics.inception_score import SHUFFLE_SEED, SPLITS
 from exgan_jax.painter_evaluation import MODEL, ORIGINAL, PainterEvaluation
-from exgan_jax.results import Results, provenance_of
+from exgan_jax.results import Results, provenance_of, weights_hash
 from exgan_jax.scores import Scores
 from exgan_jax.state import Model, Params
 from tfds_celeb_id import InputError, progress
@@ -260,6 +260,13 @@ class Evaluator:
     }
 
   @functools.cached_property
+  def _encoder_sha256(self) -> str | None:
+    """Of the compressor that was named, where it takes part."""
+    if self._encoder is None or self.config.preset == 'compressor':
+      return None
+    return weights_hash(self._encoder)
+
+  @functools.cached_property
   def _originals_provenance(self) -> dict[str, Any]:
     return {
       'dataset': self.config.dataset,
@@ -310,10 +317,13 @@ class Evaluator:
     """Whether results are of this run, pictures and options."""
     extractor = self._extractor
     told = found.provenance
+    # A compressor is compared with nothing.
+    compared = bool(found.baselines) or self.config.preset == 'compressor'
     return (
       found.split == self._options.split
       and found.protocol in (self._options.protocol, 'none')
-      and bool(found.baselines) >= self._options.baselines
+      and compared >= self._options.baselines
+      and self._encoder_sha256 in (None, told.get('encoder_sha256'))
       and told.get('config_sha256') == config_lib.fingerprint(self.config)
       and told.get('records_sha256') == self._records.fingerprint()
       and told.get('inception_sha256')

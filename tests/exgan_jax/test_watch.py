@@ -217,3 +217,14 @@ def test_flags_that_do_not_go_together(run, tmp_path, capsys, flags, message):
   assert cli.main(command) == 2
   assert message in capsys.readouterr().err
   assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compressor_is_followed_too_whatever_is_asked(run, tmp_path):
+  config = config_lib.make(
+    'compressor', 'tiny', dataset='synth_id', data_dir=run.data_dir,
+    workdir=str(tmp_path / 'run'), resolution=32, batch_size=4,
+    compressor_width=4, steps=2, checkpoint_every=1, reader_threads=2,
+  )  # fmt: skip
+  train(config)
+  output = tmp_path / 'results.json'
+  assert _watch(config, output, baselines=True) == [1, 2]
