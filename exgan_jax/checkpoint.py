@@ -8,8 +8,14 @@ stands).
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import logging
+import os
 import pathlib
+import re
+import shutil
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +23,7 @@ from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
 from exgan_jax import config as config_lib
+from exgan_jax import distributed
 from exgan_jax import state as state_lib
 from exgan_jax.config import Config
 from tfds_celeb_id import InputError
@@ -48,30 +55,38 @@ class Checkpoints:
       raise MissingCheckpointError(f'no checkpoint in {folder}')
     # Steps that could not be read: a run that comes by them writes them anew.
     self._damaged: set[int] = set()
-    self._checkpointer = ocp.training.Checkpointer(
+    self._pending: ocp.AsyncResponse | None = None
+    self._problem: str | None = None
+    self._open = functools.partial(
+      ocp.training.Checkpointer,
       folder,
       context=_context(),
       preservation_policy=keep
       and ocp.training.preservation_policies.LatestN(keep),
       # What a killed process left half written has another name until it is
-      # complete; only the one process that writes here may remove it.
+      # complete; only the one run that writes here may remove it.
       cleanup_tmp_directories=keep is not None,
     )
+    self._checkpointer = self._open()
 
   def __enter__(self) -> Checkpoints:
     return self
 
-  def __exit__(self, *exc_info) -> None:
-    self.close()
+  def __exit__(self, kind, error, trace) -> None:
+    # A checkpoint is never whole without a process that is lost.
+    if error is None or not distributed.is_loss(error):
+      self.close()
 
   def close(self) -> None:
     """Waits for what is being written.
 
     Raises:
-      InputError: it cannot be written.
+      InputError: the last one could not be written.
     """
-    with self._writing():
-      self._checkpointer.close()
+    self._finish()
+    self._checkpointer.close()
+    if self._problem:
+      raise InputError(self._problem)
 
   def steps(self) -> list[int]:
     """The steps there are, oldest first, as far as their names tell."""
@@ -80,25 +95,57 @@ class Checkpoints:
   def save(self, state: state_lib.TrainState, data: Any, step: int) -> None:
     """Starts to write a checkpoint; arrays may be changed once it returns.
 
-    Raises:
-      InputError: this one, or the one before, cannot be written.
+    One that cannot be written, as on a full disk, is given up with a warning:
+    the one before it is still there, and there may be room for the next.
     """
-    with self._writing():
-      self._checkpointer.save_checkpointables_async(
-        step,
-        {'state': state, 'model': state_lib.model_of(state), 'data': data},
-        force=True,
-        overwrite=step in self._damaged,
+    self._finish()
+    parts = {'state': state, 'model': state_lib.model_of(state), 'data': data}
+
+    def start() -> None:
+      self._pending = self._checkpointer.save_checkpointables_async(
+        step, parts, force=True, overwrite=step in self._damaged
       )
 
-  @contextlib.contextmanager
-  def _writing(self):
+    # Half a checkpoint is no use to anybody, and processes that wait for one
+    # that could not write theirs wait for minutes.
+    if self._attempt(lambda: self._check_room(parts)):
+      self._attempt(start)
+
+  def _check_room(self, parts: dict[str, Any]) -> None:
+    needed = sum(
+      x.nbytes for x in jax.tree.leaves(parts) if hasattr(x, 'nbytes')
+    )
+    if shutil.disk_usage(self._checkpointer.directory).free < needed:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  def _finish(self) -> None:
+    """Waits for the checkpoint that is being written, if one is."""
+    pending, self._pending = self._pending, None
+    if pending is not None:
+      self._attempt(pending.result)
+
+  def _attempt(self, write: Callable[[], Any]) -> bool:
+    """Does a part of the writing; all processes give up where one does."""
+    problem = None
     try:
-      yield
+      write()
     except (OSError, RuntimeError, ValueError) as error:
       # A full disk arrives here as any of these, from a thread of Orbax's.
-      where = self._checkpointer.directory
-      raise InputError(f'cannot write {where}: {_reason(error)}') from error
+      if distributed.is_loss(error):
+        raise
+      problem = _reason(error)
+    if distributed.all_of(problem is None):
+      self._problem = None
+      return True
+    where = self._checkpointer.directory
+    self._problem = f'cannot write {where}: {problem or "another process"}'
+    logger.warning('%s; the checkpoint before it is good', self._problem)
+    # Forgets the error, and removes what was written of the checkpoint.
+    self._pending = None
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+      self._checkpointer.close()
+    self._checkpointer = self._open()
+    return False
 
   def restore(
     self, config: Config, mesh: Mesh
@@ -135,28 +182,47 @@ class Checkpoints:
     self, abstract: dict[str, Any], step: int | None = None
   ) -> tuple[int, dict[str, Any]] | None:
     problem = ''
-    for candidate in reversed(self.steps()):
-      if step is not None and candidate != step:
-        continue
+    while (candidate := self._candidate(step)) is not None:
+      loaded = None
       try:
         # Orbax raises whatever the damaged file made its parser raise.
-        return candidate, self._load(candidate, abstract)
+        loaded = self._load(candidate, abstract)
       except InputError:  # Whole, but of another model: so are the others.
         raise
       except Exception as error:
-        self._damaged.add(candidate)
+        if distributed.is_loss(error):
+          raise
         problem = problem or _reason(error)
         logger.warning(
           'checkpoint %d cannot be read and is skipped: %s',
           candidate,
           _reason(error),
         )
+      # Some processes may read only parts that are whole.
+      if distributed.all_of(loaded is not None):
+        return candidate, loaded
+      problem = problem or 'damaged'
+      self._damaged.add(candidate)
     if problem:
       raise MissingCheckpointError(
         f'no checkpoint in {self._checkpointer.directory} can be read:'
         f' {problem}'
       )
     return None
+
+  def _candidate(self, step: int | None) -> int | None:
+    """The newest step that may be whole, as the first process sees it."""
+
+    def newest() -> list[int]:
+      steps = [
+        found
+        for found in self.steps()
+        if found not in self._damaged and step in (None, found)
+      ]
+      return [max(steps, default=-1)]
+
+    (found,) = distributed.agreed(newest, 1)
+    return None if found < 0 else found
 
   def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
     stored = self._checkpointer.checkpointables_metadata(step).metadata
@@ -240,5 +306,9 @@ def _context() -> ocp.Context:
 
 
 def _reason(error: Exception) -> str:
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  if code := re.search(r"os_error_code='(\d+)'", str(error)):
+    return os.strerror(int(code[1]))
   lines = str(error).strip().splitlines()
   return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]

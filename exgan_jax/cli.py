@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import logging
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn, get_args, get_type_hints
 
 from exgan_jax import config as config_lib
+from exgan_jax import distributed
 from tfds_celeb_id import InputError
+
+# Faults of a shared disk that may be over when the command is started again.
+_PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,22 +36,52 @@ def main(argv: Sequence[str] | None = None) -> int:
   except InputError as error:
     print(f'exgan: {error}', file=sys.stderr)
     return 2
+  except distributed.PreemptedError as error:
+    print(f'exgan: {error}', file=sys.stderr)
+    return distributed.PREEMPTED
   except OSError as error:
     what = f'{error.filename}: ' if error.filename else ''
     print(f'exgan: {what}{error.strerror or error}', file=sys.stderr)
-    return 2
+    return 1 if error.errno in _PASSING else 2
   except KeyboardInterrupt:
     return 130
+  except Exception as error:
+    if not distributed.is_loss(error):
+      raise
+    reason = distributed.first_line(error)
+    print(f'exgan: another process was lost: {reason}', file=sys.stderr)
+    return distributed.LOST
   return 0
 
 
 def _train(**fields) -> None:
   from exgan_jax.train import train
 
-  train(config_lib.make(**fields))
+  cluster = _take_cluster(fields)
+  config = config_lib.make(**fields)
+  _start(cluster)
+  train(config)
 
 
-def _evaluate(
+def _evaluate(**arguments) -> None:
+  _start(_take_cluster(arguments))
+  with distributed.ends_at_once():
+    _evaluate_here(**arguments)
+
+
+def _take_cluster(arguments: dict) -> distributed.Cluster:
+  names = {field.name for field in dataclasses.fields(distributed.Cluster)}
+  given = {name: arguments.pop(name) for name in names & arguments.keys()}
+  return distributed.Cluster(**given)
+
+
+def _start(cluster: distributed.Cluster) -> None:
+  """Finds the other processes; the first one alone tells how it goes."""
+  if cluster.started() and not distributed.is_first():
+    logging.getLogger('exgan_jax').setLevel(logging.ERROR)
+
+
+def _evaluate_here(
   output: str, follow: bool, timeout: float | None, **options
 ) -> None:
   from exgan_jax.evaluate import evaluate, path_of, watch
@@ -104,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
   hints = get_type_hints(config_lib.Config)
   for field in dataclasses.fields(config_lib.Config):
     _add_field(train, field, hints[field.name])
+  _add_cluster(train)
 
   evaluate = commands.add_parser(
     'evaluate', help="score a checkpoint by the paper's protocol"
@@ -137,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     help='follow the run to its end',
   )  # fmt: skip
   add('--timeout', type=float, help='seconds to wait for the next checkpoint')
+  _add_cluster(evaluate)
 
   score = commands.add_parser(
     'score', help='score a folder of pictures against their originals'
@@ -173,6 +211,12 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+  group = parser.add_argument_group('several processes')
+  for field in dataclasses.fields(distributed.Cluster):
+    _add_field(group, field, get_type_hints(distributed.Cluster)[field.name])
+
+
 def _add_inception(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--inception', metavar='PATH',
@@ -185,7 +229,7 @@ def _add_inception(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_field(
-  parser: argparse.ArgumentParser, field: dataclasses.Field, hint: type
+  parser: argparse._ActionsContainer, field: dataclasses.Field, hint: type
 ) -> None:
   if hint is bool:
     parser.add_argument(
@@ -222,7 +266,13 @@ def _default_text(field: dataclasses.Field) -> str:
 
 def run() -> None:
   """Entry point of the console script."""
-  sys.exit(main())
+  try:
+    code = main()
+  except Exception:
+    # The others must not wait for what this process will never do.
+    traceback.print_exc()
+    code = 1
+  distributed.leave(code)
 
 
 if __name__ == '__main__':

@@ -122,6 +122,7 @@ class Config:
   checkpoints_to_keep: int = option(3, 'the newest ones stay on disk')
   sample_every: int = option(500, 'steps between sample sheets')
   reader_threads: int = option(4, 'threads that read and decode pictures')
+  fsdp: int = option(1, 'devices that share one copy of the training state')
 
   def __post_init__(self):
     for name, hint in get_type_hints(type(self)).items():
@@ -133,7 +134,7 @@ class Config:
       'code_size', 'dilations', 'reconstruction_scales', 'batch_size', 'steps',
       'log_every',
       'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
-      'reader_threads',
+      'reader_threads', 'fsdp',
     )  # fmt: skip
     for name in at_least_one:
       if getattr(self, name) < 1:
@@ -177,7 +178,7 @@ class Config:
 # computes.
 FREE_TO_CHANGE = frozenset({
   'data_dir', 'workdir', 'compressor', 'steps', 'log_every', 'checkpoint_every',
-  'checkpoints_to_keep', 'sample_every', 'reader_threads',
+  'checkpoints_to_keep', 'sample_every', 'reader_threads', 'fsdp',
 })  # fmt: skip
 
 

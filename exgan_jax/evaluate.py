@@ -19,10 +19,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from exgan_jax import config as config_lib
+from exgan_jax import distributed
 from exgan_jax import results as results_lib
 from exgan_jax.checkpoint import MissingCheckpointError, steps_of
 from exgan_jax.evaluation_options import BESIDE, Options
@@ -146,13 +145,13 @@ def watch(
   following = _Following(pathlib.Path(workdir), pathlib.Path(output), timeout)
   evaluator = None
   while True:
-    if evaluator is None and _all(following.has_begun()):
+    if evaluator is None and distributed.all_of(following.has_begun()):
       evaluator = Evaluator(workdir, data_dir, options)
     step, is_over = _agreed(functools.partial(following.next, evaluator))
     if is_over:
       return
     # The others may see a checkpoint later, on a file system that they share.
-    if step is None or not _all(step in steps_of(workdir)):
+    if step is None or not distributed.all_of(step in steps_of(workdir)):
       time.sleep(SECONDS)
       continue
     try:
@@ -255,36 +254,16 @@ class _Following:
 def _agreed(
   decide: Callable[[], tuple[int | None, bool]],
 ) -> tuple[int | None, bool]:
-  """What the first process decides, for all of them.
+  """The first process's decision on a step and on the end, for all of them."""
 
-  Raises:
-    InputError: it could not.
-  """
-  if jax.process_count() == 1:
-    return decide()
-  told, problem = (-1, True), None
-  if jax.process_index() == 0:
-    try:
-      step, is_over = decide()
-      told = (-1 if step is None else step, is_over)
-    except (InputError, OSError) as error:
-      problem = error
-  told = np.asarray([*told, problem is not None], np.int32)
-  step, is_over, failed = multihost_utils.broadcast_one_to_all(told).tolist()
-  if problem is not None:
-    raise problem
-  if failed:
-    raise InputError('the first process stopped')
+  def numbers() -> tuple[int, bool]:
+    step, is_over = decide()
+    return -1 if step is None else step, is_over
+
+  step, is_over = distributed.agreed(numbers, 2)
   return None if step < 0 else step, bool(is_over)
 
 
-def _all(answer: bool) -> bool:
-  """Whether it is so in all processes."""
-  if jax.process_count() == 1:
-    return answer
-  return bool(multihost_utils.process_allgather(np.asarray(answer)).all())
-
-
 def _save(evaluation: Evaluation, output: str | pathlib.Path) -> None:
-  if jax.process_index() == 0:
+  if distributed.is_first():
     evaluation.save(output)

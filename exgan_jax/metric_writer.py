@@ -24,12 +24,16 @@ class MetricWriter:
     workdir: folder of the run.
     start: step that the run goes on from. Lines of later steps are from a
       stretch that was lost with its process, and are removed.
+    is_mute: whether to write nothing, as another process writes it.
 
   Raises:
     OSError: the files cannot be written.
   """
 
-  def __init__(self, workdir: pathlib.Path, start: int):
+  def __init__(self, workdir: pathlib.Path, start: int, is_mute: bool = False):
+    self._file = self._events = None
+    if is_mute:
+      return
     path = workdir / FILENAME
     _drop_after(path, start)
     self._file = path.open('a')
@@ -41,12 +45,15 @@ class MetricWriter:
     return self
 
   def __exit__(self, *exc_info) -> None:
-    self._file.close()
+    if self._file:
+      self._file.close()
     if self._events:
       self._events.close()
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """Writes the values of a step to the file at once, to TensorBoard soon."""
+    if not self._file:
+      return
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
     if self._events:

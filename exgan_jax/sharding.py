@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,21 +12,37 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from tfds_celeb_id import InputError
 
-DATA_AXIS = 'data'
+# Every device has its part of the batch. Those along `fsdp` have besides, each
+# a part of it, one copy of the parameters, the moments and the average.
+AXES = ('data', 'fsdp')
+# Smaller arrays are not worth the message that gathers them.
+SMALLEST_SPLIT = 2**12
 
 
-def make_mesh(batch_size: int) -> Mesh:
-  """A mesh of all devices along the data axis.
+def make_mesh(
+  batch_size: int, fsdp: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
+  """A mesh of all devices.
+
+  Args:
+    batch_size: pictures a step, over all devices.
+    fsdp: how many devices share a copy of the state; all have one if 1.
+    devices: the devices; those that JAX sees by default.
 
   Raises:
-    InputError: the devices do not divide the batch.
+    InputError: the devices do not divide the batch, or `fsdp` not the devices.
   """
-  devices = jax.device_count()
-  if batch_size < 1 or batch_size % devices:
+  count = jax.device_count() if devices is None else len(devices)
+  if batch_size < 1 or batch_size % count:
     raise InputError(
-      f'--batch-size {batch_size} is not a multiple of the {devices} device(s)'
+      f'--batch-size {batch_size} is not a multiple of the {count} device(s)'
     )
-  return jax.make_mesh((devices,), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+  if count % fsdp:
+    raise InputError(f'--fsdp {fsdp} does not divide the {count} device(s)')
+  return jax.make_mesh(
+    (count // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
+  )  # fmt: skip
 
 
 def divisible(batch_size: int) -> int:
@@ -40,7 +57,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def batched(mesh: Mesh) -> NamedSharding:
   """The leading axis split over the devices."""
-  return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+  return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def split(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+  """Where an array of the state lies: its longest axis split along `fsdp`.
+
+  An array that is small, or has no axis that can be split evenly, is the same
+  on every device.
+  """
+  parts = mesh.shape['fsdp']
+  axes = [i for i, length in enumerate(shape) if length % parts == 0]
+  if parts == 1 or not axes or math.prod(shape) < SMALLEST_SPLIT:
+    return replicated(mesh)
+  longest = max(axes, key=lambda i: (shape[i], i))
+  return NamedSharding(mesh, PartitionSpec(*[None] * longest, 'fsdp'))
 
 
 def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
@@ -49,10 +80,12 @@ def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
   The transfer is asynchronous: the caller may go on at once.
   """
   sharding = batched(mesh)
-  return {
-    name: jax.make_array_from_process_local_data(sharding, part)
-    for name, part in batch.items()
-  }
+  # With several processes JAX does not see that this is asked for.
+  with jax.transfer_guard_host_to_device('allow'):
+    return {
+      name: jax.make_array_from_process_local_data(sharding, part)
+      for name, part in batch.items()
+    }
 
 
 def one_by_one(
@@ -76,7 +109,7 @@ def one_by_one(
 
     return jax.lax.map(one, batch)
 
-  spread = PartitionSpec(DATA_AXIS)
+  spread = PartitionSpec(AXES)
   return jax.shard_map(
     local, mesh=mesh, in_specs=(PartitionSpec(), spread), out_specs=spread
   )

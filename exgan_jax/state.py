@@ -276,10 +276,17 @@ def abstract_model(config: Config, mesh: Mesh) -> Model:
 
 def abstract(tree: Any, mesh: Mesh) -> Any:
   """Gives every shape of a tree the sharding that its array has."""
-  where = sharding.replicated(mesh)
   return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding.split(mesh, x.shape)
+    ),
+    tree,
   )
+
+
+def shardings(config: Config, mesh: Mesh) -> TrainState:
+  """Where every array of the state lies."""
+  return jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
 
 
 def create_state(
@@ -290,9 +297,9 @@ def create_state(
   Returns:
     The same values for any mesh: randomness does not depend on the devices.
   """
-  shardings = jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
   init = jax.jit(
-    lambda frozen: init_state(config, frozen), out_shardings=shardings
+    lambda frozen: init_state(config, frozen),
+    out_shardings=shardings(config, mesh),
   )
   return init(encoder or {})
 

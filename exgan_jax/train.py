@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import logging
@@ -19,13 +20,20 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from exgan_jax import config as config_lib
-from exgan_jax import evaluation_data, input_pipeline, sharding, sheet
+from exgan_jax import (
+  distributed,
+  evaluation_data,
+  input_pipeline,
+  sharding,
+  sheet,
+)
 from exgan_jax.checkpoint import FOLDER, Checkpoints, restore_encoder
 from exgan_jax.config import Config
 from exgan_jax.metric_writer import MetricWriter
 from exgan_jax.state import Model, Params, TrainState, create_state, model_of
 from exgan_jax.train_step import (
   Step,
+  jitted,
   make_compressor_step,
   make_paint_step,
   make_train_step,
@@ -41,6 +49,10 @@ SAMPLES = 8
 def train(config: Config) -> TrainState:
   """Trains to `config.steps`, from the newest checkpoint if there is one.
 
+  With several processes all of them call it, with the same configuration and
+  with a workdir that all of them see; the first one writes what is written
+  once.
+
   Returns:
     The state after the last step; its checkpoint is in the workdir.
 
@@ -48,19 +60,23 @@ def train(config: Config) -> TrainState:
     InputError: the data set is not there, the workdir belongs to another
       configuration or cannot be written, the code model has no compressor, or
       a loss is not finite.
+    PreemptedError: SIGTERM has come, and the state is saved: the same call
+      goes on from there.
   """
-  mesh = sharding.make_mesh(config.batch_size)
+  mesh = sharding.make_mesh(config.batch_size, config.fsdp)
   batches = input_pipeline.train_batches(
     config, jax.process_index(), jax.process_count()
   )
   records = input_pipeline.Records(
     config.data_dir, config.dataset, 'train'
   ).fingerprint()
+  _check_same(config, records)
   encoder = _frozen_encoder(config, mesh)
-  step_of = _steps(config)
+  step_of = _steps(config, mesh)
 
   with (
     _owned_workdir(config) as workdir,
+    distributed.Preemption() as preemption,
     Checkpoints(workdir, keep=config.checkpoints_to_keep) as checkpoints,
   ):
     restored = checkpoints.restore(config, mesh)
@@ -72,18 +88,19 @@ def train(config: Config) -> TrainState:
     start = int(state.step)
     samples = SampleSheets(config, mesh, workdir)
     with (
-      MetricWriter(workdir, start) as writer,
+      MetricWriter(workdir, start, not distributed.is_first()) as writer,
       _progress(config, start) as bar,
     ):
       log = Log(config, start, writer, bar)
-      later = []
+      later, is_preempted = [], False
       for step in range(start + 1, config.steps + 1):
         with jax.transfer_guard('disallow'):
           batch = sharding.to_device(next(batches), mesh)
           state, metrics = step_of(step)(state, batch)
         # The step before is written while the device works on this one.
         _run(later)
-        last = step == config.steps
+        is_preempted = preemption.reached(step)
+        last = step == config.steps or is_preempted
         later = [functools.partial(log.write, step, metrics, last)]
         if step % config.sample_every == 0 or last:
           painted = samples.paint(model_of(state))
@@ -95,16 +112,30 @@ def train(config: Config) -> TrainState:
           later.pop(0)()
           position = {'iterator': batches.get_state(), 'records': records}
           checkpoints.save(state, position, step)
+        if is_preempted:
+          break
       _run(later)
+  if is_preempted and step < config.steps:
+    raise distributed.PreemptedError(
+      f'preempted: saved at step {step}; the same command goes on from there'
+    )
   return state
 
 
-def _steps(config: Config) -> Callable[[int], Step]:
+def _check_same(config: Config, records: str) -> None:
+  """Checks that all processes are about to do the same."""
+  # Each may find the files under a name of its own.
+  mine = {'data_dir': '', 'workdir': '', 'compressor': '', 'reader_threads': 1}
+  distributed.check_same(
+    'the configurations', str(dataclasses.replace(config, **mine))
+  )
+  distributed.check_same('the records in --data-dir', records)
+
+
+def _steps(config: Config, mesh: Mesh) -> Callable[[int], Step]:
   """Returns what tells the jitted function of each step, counted from 1."""
 
-  def jit(step: Step) -> Step:
-    return jax.jit(step, donate_argnums=0)
-
+  jit = functools.partial(jitted, config, mesh)
   if config.preset == 'compressor':
     compressor_step = jit(make_compressor_step(config))
     return lambda step: compressor_step
@@ -175,15 +206,20 @@ class SampleSheets:
     except InputError:  # Too few people for one.
       split = 'train'
       records = input_pipeline.Records(config.data_dir, config.dataset, split)
-    size = -(-SAMPLES // jax.device_count()) * jax.device_count()
     # Spread over the split: neighbours are the same person.
-    positions = np.linspace(0, len(records) - 1, size).astype(int).tolist()
-    self._batch = next(
-      evaluation_data.evaluation_batches(
-        records, split, config.resolution, size, positions=positions
-      )
-    ).inputs
-    self._inputs = sharding.to_device(self._batch, mesh)
+    positions = np.linspace(0, len(records) - 1, SAMPLES).astype(int).tolist()
+    read = functools.partial(
+      evaluation_data.evaluation_batches,
+      *(records, split, config.resolution),
+      positions=positions,
+    )
+    part = read(
+      sharding.divisible(SAMPLES),
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+    self._inputs = sharding.to_device(next(part).inputs, mesh)
+    self._batch = next(read(SAMPLES)).inputs
     self._paint = jax.jit(
       make_paint_step(config), out_shardings=sharding.replicated(mesh)
     )
@@ -196,9 +232,11 @@ class SampleSheets:
     return self._paint(model, self._inputs)
 
   def write(self, step: int, painted: jax.Array) -> None:
-    """Writes what `paint` began to samples/step_*.png."""
+    """Writes what `paint` began to samples/step_*.png, in the first process."""
+    if not distributed.is_first():
+      return
     columns = {
-      f'step {step}': sheet.to_uint8(np.asarray(painted)),
+      f'step {step}': sheet.to_uint8(np.asarray(painted)[:SAMPLES]),
       'original': self._batch['image'],
     }
     if self._is_painter:
@@ -227,17 +265,26 @@ def _owned_workdir(config: Config) -> Iterator[pathlib.Path]:
     raise InputError('--workdir is missing: the folder of the run')
   workdir = pathlib.Path(config.workdir)
   with contextlib.ExitStack() as stack:
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      lock = stack.enter_context((workdir / 'lock').open('w'))
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      _check_configuration(config, workdir)
-      config_lib.save(config, workdir / config_lib.FILENAME)
-    except BlockingIOError as error:
-      raise InputError(f'another process trains in {workdir}') from error
-    except OSError as error:
-      raise InputError(f'cannot write {workdir}: {error.strerror}') from error
+    distributed.agreed(lambda: _claim(config, workdir, stack), 0)
+    if not distributed.all_of((workdir / config_lib.FILENAME).is_file()):
+      raise InputError(f'{workdir} is not a folder that all processes share')
     yield workdir
+
+
+def _claim(
+  config: Config, workdir: pathlib.Path, stack: contextlib.ExitStack
+) -> tuple[()]:
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context((workdir / 'lock').open('w'))
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _check_configuration(config, workdir)
+    config_lib.save(config, workdir / config_lib.FILENAME)
+  except BlockingIOError as error:
+    raise InputError(f'another process trains in {workdir}') from error
+  except OSError as error:
+    raise InputError(f'cannot write {workdir}: {error.strerror}') from error
+  return ()
 
 
 def _check_configuration(config: Config, workdir: pathlib.Path) -> None:
@@ -279,6 +326,7 @@ def _progress(config: Config, start: int) -> tqdm:
     unit='img',
     unit_scale=config.batch_size,
     desc=config.preset,
+    disable=not distributed.is_first(),
   )
 
 

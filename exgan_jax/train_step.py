@@ -12,8 +12,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from exgan_jax import losses, masks
+from exgan_jax import losses, masks, sharding
 from exgan_jax.config import Config
 from exgan_jax.scene import (
   REFERENCE,
@@ -33,10 +34,37 @@ from exgan_jax.state import (
   make_discriminator,
   make_generator,
   make_optimizers,
+  shardings,
 )
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def jitted(config: Config, mesh: Mesh, step: Step) -> Step:
+  """Compiles a step for a mesh; the state it is given is used up by it.
+
+  The batch lies as `sharding.batched` has it and the state as
+  `state.shardings`, before and after. All that is said of the batch as a
+  whole, losses and normalisation, is of the global one. Networks whose
+  parameters are split are put together for the step, once for both directions.
+  """
+  whole = sharding.replicated(mesh)
+
+  def gathered_step(
+    state: TrainState, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    networks = {
+      name: jax.lax.with_sharding_constraint(getattr(state, name), whole)
+      for name in ('generator', 'discriminator', 'encoder')
+    }
+    return step(dataclasses.replace(state, **networks), batch)
+
+  return jax.jit(
+    gathered_step,
+    donate_argnums=0,
+    out_shardings=(shardings(config, mesh), whole),
+  )
 
 
 def make_train_step(config: Config) -> Step:

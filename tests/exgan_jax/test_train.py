@@ -179,7 +179,7 @@ def test_samples_show_people_spread_over_the_split(config, monkeypatch):
   evaluation_batches = evaluation_data.evaluation_batches
 
   def watched(records, *args, positions, **kwargs):
-    shown.extend(evaluation_data.listing(records, positions).identities)
+    shown[:] = evaluation_data.listing(records, positions).identities
     return evaluation_batches(records, *args, positions=positions, **kwargs)
 
   monkeypatch.setattr(evaluation_data, 'evaluation_batches', watched)
