@@ -5,14 +5,21 @@ TensorBoard is optional: without tensorboardX the events are left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import time
+from typing import Any
 
 try:
-  from tensorboardX import SummaryWriter
+  # Its usual writer has a thread of its own: on a full disk that dies, and the
+  # run would wait for it for ever.
+  from tensorboardX.event_file_writer import EventsWriter
+  from tensorboardX.proto.event_pb2 import Event, SessionLog
+  from tensorboardX.summary import scalar
 except ImportError:
-  SummaryWriter = None
+  EventsWriter = None
 
 FILENAME = 'metrics.jsonl'
 
@@ -37,28 +44,49 @@ class MetricWriter:
     path = workdir / FILENAME
     _drop_after(path, start)
     self._file = path.open('a')
-    self._events = SummaryWriter and SummaryWriter(
-      str(workdir / 'events'), purge_step=start + 1
-    )
+    if EventsWriter:
+      folder = workdir / 'events'
+      folder.mkdir(exist_ok=True)
+      self._events = EventsWriter(str(folder / 'events'))
+      # TensorBoard leaves out the later steps of files before this one.
+      begun = SessionLog(status=SessionLog.START)
+      self._add(Event(step=start + 1, session_log=begun))
 
   def __enter__(self) -> MetricWriter:
     return self
 
   def __exit__(self, *exc_info) -> None:
     if self._file:
-      self._file.close()
+      # On a full disk what is left to be written is lost, and the file closed.
+      with contextlib.suppress(OSError):
+        self._file.close()
     if self._events:
-      self._events.close()
+      with contextlib.suppress(OSError):
+        self._events.close()
 
   def write(self, step: int, values: dict[str, float]) -> None:
-    """Writes the values of a step to the file at once, to TensorBoard soon."""
+    """Writes the values of a step to both files.
+
+    Raises:
+      OSError: the disk is full; the line is lost.
+    """
     if not self._file:
       return
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
     if self._events:
-      for name, value in values.items():
-        self._events.add_scalar(name, value, step)
+      try:
+        for name, value in values.items():
+          self._add(Event(step=step, summary=scalar(name, value)))
+        self._events.flush()
+      except OSError:
+        # Half an event cannot be mended: no more of them until the next start.
+        self._events = None
+        raise
+
+  def _add(self, event: Any) -> None:
+    event.wall_time = time.time()
+    self._events.write_event(event)
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import logging
@@ -100,16 +101,17 @@ def train(config: Config) -> TrainState:
         # The step before is written while the device works on this one.
         _run(later)
         is_preempted = preemption.reached(step)
-        last = step == config.steps or is_preempted
-        later = [functools.partial(log.write, step, metrics, last)]
+        last = step == config.steps
+        ends = last or is_preempted
+        later = [functools.partial(log.write, step, metrics, ends)]
         if step % config.sample_every == 0 or last:
           painted = samples.paint(model_of(state))
           later.append(functools.partial(samples.write, step, painted))
-        if step % config.checkpoint_every == 0 or last:
+        if step % config.checkpoint_every == 0 or ends:
           # Only a state whose losses were finite is worth keeping. It is saved
           # with the data position before the next batch is fetched, so that a
           # restored run sees no batch twice and skips none.
-          later.pop(0)()
+          _run([later.pop(0)])
           position = {'iterator': batches.get_state(), 'records': records}
           checkpoints.save(state, position, step)
         if is_preempted:
@@ -330,6 +332,12 @@ def _progress(config: Config, start: int) -> tqdm:
   )
 
 
-def _run(calls: list) -> None:
+def _run(calls: list[Callable[[], None]]) -> None:
   for call in calls:
-    call()
+    try:
+      call()
+    except OSError as error:
+      # What is written beside checkpoints is not worth a run.
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise
+      logger.warning('cannot write what was measured: %s', error.strerror)

@@ -18,8 +18,9 @@ from PIL import Image
 
 from exgan_jax import config as config_lib
 from exgan_jax import evaluation_data, input_pipeline, sharding
-from exgan_jax.checkpoint import FOLDER, Checkpoints
-from exgan_jax.train import SampleSheets, train
+from exgan_jax.checkpoint import FOLDER, Checkpoints, steps_of
+from exgan_jax.metric_writer import MetricWriter
+from exgan_jax.train import SampleSheets, _run, train
 from tfds_celeb_id import InputError, synth_id
 
 
@@ -255,3 +256,45 @@ def test_kill_9_and_the_same_command_end_in_the_same_place(
   process.wait()
   _assert_equal(train(killed), whole)
   assert [line['step'] for line in _lines(killed.workdir)] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize('way', ['no room', 'an error while writing'])
+def test_a_full_disk_ends_a_run_only_at_the_last_checkpoint(
+  config, whole, tmp_path, monkeypatch, caplog, way
+):
+  fails_at = {8}
+  save, usage = Checkpoints.save, shutil.disk_usage
+  step_now = []
+
+  def watched_save(self, state, data, step):
+    step_now[:] = [step]
+    if way != 'no room' and step in fails_at:
+      self._checkpointer.save_checkpointables_async = fail
+    save(self, state, data, step)
+
+  def fail(*_, **__):
+    raise ValueError("RESOURCE_EXHAUSTED: [os_error_code='28']")
+
+  def full(folder):
+    return usage(folder)._replace(free=0 if step_now[0] in fails_at else 2**40)
+
+  monkeypatch.setattr(Checkpoints, 'save', watched_save)
+  if way == 'no room':
+    monkeypatch.setattr(shutil, 'disk_usage', full)
+  run = dataclasses.replace(config, workdir=str(tmp_path / 'run'))
+  _assert_equal(train(run), whole)
+  assert steps_of(run.workdir) == [4, 12]
+  assert 'No space left on device' in caplog.text
+  fails_at.add(16)
+  with pytest.raises(InputError, match='cannot write'):
+    train(dataclasses.replace(run, steps=16))
+  assert steps_of(run.workdir) == [4, 12]
+
+
+def test_measurements_that_cannot_be_written_are_given_up(tmp_path, caplog):
+  with MetricWriter(tmp_path, 0) as writer, open('/dev/full', 'w') as full:
+    writer._file = full
+    _run([lambda: writer.write(1, {'l1': 0.5})])
+  assert 'No space left on device' in caplog.text
+  with pytest.raises(OSError, match='name'):
+    _run([pathlib.Path('/no/such/name').stat])

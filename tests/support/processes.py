@@ -42,8 +42,8 @@ class Run:
     """The run's own folder."""
     return self.folder / 'run'
 
-  def start(self, processes=1, devices=1, environment=None, **flags):
-    """Starts it; returns the processes, whose output is in the folder."""
+  def start(self, processes=1, devices=1, environment=None, index=0, **flags):
+    """Starts it, from the process `index` on; returns the processes."""
     self.folder.mkdir(parents=True, exist_ok=True)
     flags = self.flags | flags | {'workdir': self.workdir}
     if processes > 1 and environment is None:
@@ -55,12 +55,12 @@ class Run:
       'NPROC': '8',
     }
     started = []
-    for index in range(processes):
+    for rank in range(index, index + processes):
       mine = flags
       if 'coordinator' in flags:
-        mine = flags | {'process_id': index}
-      own = environment(index) if environment else {}
-      with (self.folder / f'log-{index}').open('w') as log:
+        mine = flags | {'process_id': rank}
+      own = environment(rank) if environment else {}
+      with (self.folder / f'log-{rank}').open('w') as log:
         started.append(
           subprocess.Popen(
             [

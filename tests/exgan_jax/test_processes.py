@@ -1,0 +1,144 @@
+"""The real command in several processes: equal results, and disturbances."""
+
+import os
+import random
+import signal
+
+import jax
+import numpy as np
+import pytest
+from chaos import FLAGS, chaos, in_order
+from processes import Run, free_port
+
+from exgan_jax import config as config_lib
+from exgan_jax import distributed, sharding, state
+
+# What a step is told of float32's rounding, after 20 steps: the relative
+# distance of losses, and of all parameters together.
+LOSSES, PARAMETERS = 1e-4, 1e-3
+
+
+def _slurm(port):
+  """The environment of a step of two tasks on one node."""
+  # JAX takes the port from the job's number.
+  job = str(port - (65535 - 2**12 + 1) + 2**12)
+
+  def environment(index):
+    return {
+      'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': '127.0.0.1',
+      'SLURM_NTASKS': '2', 'SLURM_PROCID': str(index),
+      'SLURM_LOCALID': str(index), 'SLURM_STEP_NUM_NODES': '1',
+    }  # fmt: skip
+
+  return environment
+
+
+def _slurm_port():
+  while (port := free_port()) < 65535 - 2**12 + 1:
+    pass
+  return port
+
+
+def _relative(ours, theirs):
+  pairs = [
+    (np.float64(a), np.float64(b))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+  ]
+  apart = sum(np.sum((a - b) ** 2) for a, b in pairs)
+  return np.sqrt(apart / sum(np.sum(b**2) for _, b in pairs))
+
+
+def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
+  flags = FLAGS | {
+    'data_dir': synth_data, 'batch_size': 16, 'steps': 20, 'warmup_steps': 10,
+    'checkpoint_every': 20,
+  }  # fmt: skip
+  starts = {
+    'one device': {},
+    'eight devices, fsdp': {'devices': 8, 'fsdp': 4},
+    'two processes of Slurm, fsdp': {
+      'processes': 2, 'devices': 2, 'fsdp': 4,
+      'environment': _slurm(_slurm_port()),
+    },
+  }  # fmt: skip
+  runs = {}
+  for name, start in starts.items():
+    runs[name] = Run(tmp_path / name.replace(' ', '-'), flags)
+    runs[name].finish(runs[name].start(**start))
+  first = runs.pop('one device')
+  lines, trained = first.lines(), first.state()
+  batches = in_order(first.batches(), 16)
+  for name, run in runs.items():
+    assert in_order(run.batches(), 16) == batches, name
+    for ours, theirs in zip(run.lines(), lines, strict=True):
+      for key in ('l1_hole', 'adversarial_loss', 'discriminator_loss'):
+        if key in theirs:
+          assert ours[key] == pytest.approx(theirs[key], rel=LOSSES), name
+    ended = run.state()
+    for network in ('generator', 'discriminator', 'average'):
+      apart = _relative(getattr(ended, network), getattr(trained, network))
+      assert apart < PARAMETERS, (name, network)
+
+
+def test_disturbances_leave_no_trace(synth_data, tmp_path):
+  plan = [(2, 'tell one'), (2, 'kill one'), (1, 'kill both and truncate')]
+  assert chaos(tmp_path, synth_data, plan, random.Random(0)) < 1e-5
+
+
+def test_who_does_not_come_is_named(synth_data, tmp_path):
+  run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
+  address = f'127.0.0.1:{free_port()}'
+  (process,) = run.start(
+    coordinator=address, num_processes=3, barrier_timeout=2
+  )
+  assert process.wait(timeout=120) in (134, -signal.SIGABRT)
+  last = run.log().splitlines()[-1]
+  assert last.startswith('exgan: process 0: process 1, 2 did not come in time')
+  assert not run.workdir.exists()
+
+
+def test_processes_with_different_flags_stop(synth_data, tmp_path):
+  run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
+  address = f'127.0.0.1:{free_port()}'
+  both = [
+    run.start(
+      index=index, coordinator=address, num_processes=2, log_every=1 + index
+    )[0]
+    for index in range(2)
+  ]
+  run.finish(both, codes=(2,))
+  assert 'configurations are not the same in all processes' in run.log(0)
+
+
+def test_state_is_split_along_its_longest_axis():
+  config = config_lib.make('reference', 'tiny', batch_size=2, fsdp=2)
+  mesh = sharding.make_mesh(2, 2)
+  made = state.create_state(config, mesh)
+  whole = state.create_state(config, sharding.make_mesh(2))
+  sizes = []
+  for ours, theirs in zip(
+    jax.tree.leaves(made), jax.tree.leaves(whole), strict=True
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+    part = ours.addressable_shards[0].data
+    assert part.size in (ours.size, ours.size // 2)
+    assert ours.size < sharding.SMALLEST_SPLIT or part.size < ours.size
+    sizes.append((part.nbytes, ours.nbytes))
+  mine, all_of_it = map(sum, zip(*sizes, strict=True))
+  assert mine < 0.6 * all_of_it
+
+
+def test_sigterm_ends_a_run_in_one_process(synth_data, tmp_path):
+  run = Run(tmp_path, FLAGS | {'data_dir': synth_data, 'steps': 10**6})
+  (process,) = run.start(warmup_steps=10**6)
+  while '"step": 3' not in _text(run.workdir / 'metrics.jsonl'):
+    assert process.poll() is None, run.log()
+  os.kill(process.pid, signal.SIGTERM)
+  assert process.wait(timeout=60) == distributed.PREEMPTED
+  last = run.lines()[-1]['step']
+  assert int(run.state().step) == last
+  assert f'preempted: saved at step {last}' in run.log()
+
+
+def _text(path):
+  return path.read_text() if path.exists() else ''
