@@ -18,6 +18,12 @@ from tfds_celeb_id import InputError
 
 # Faults of a shared disk that may be over when the command is started again.
 _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+# Of a planned batch, where nothing is said.
+PICTURES_PER_CHIP = 16
+# What the step does not depend on; a plan's batch has a default of its own.
+_NOT_PLANNED = config_lib.FREE_TO_CHANGE - {'fsdp'} | {
+  'batch_size', 'dataset', 'seed', 'warmup_steps',
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,6 +131,25 @@ def _data(sheet: str | None, **options) -> None:
     print(f'picture: {sheet}')
 
 
+def _plan(
+  topology: str, batch_size: int | None, output: str | None, sweep: list[int],
+  images: int | None, complete: bool, **fields,
+) -> None:  # fmt: skip
+  from exgan_jax import tpus
+  from exgan_jax.plan import plan
+  from exgan_jax.plan_report import format_plan
+
+  if batch_size is None:
+    batch_size = PICTURES_PER_CHIP * tpus.parse(topology)[1]
+  found = plan(
+    config_lib.make(batch_size=batch_size, **fields), topology,
+    complete=complete, images=images, sweep=sweep, output=output,
+  )  # fmt: skip
+  print(format_plan(found))
+  if output:
+    print(f'plan: {output}')
+
+
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
     """Ends the program with one line instead of the whole usage."""
@@ -208,7 +233,43 @@ def _parser() -> argparse.ArgumentParser:
     'results', nargs='+', help='results.json and score.json files'
   )
   report.add_argument('--output', required=True, help='the folder to write to')
+
+  plan = commands.add_parser(
+    'plan', help='compile the training step for TPUs that are not there'
+  )
+  plan.set_defaults(run=_plan)
+  add = plan.add_argument
+  add(
+    '--topology', required=True,
+    help='the chips: v5e:16x16, v6e:8x8, v5p:4x4x4, v4:2x2x1, ...',
+  )  # fmt: skip
+  add(
+    '--batch-size', type=int,
+    help='pictures a step, over all chips'
+    f' (default: {PICTURES_PER_CHIP} for each)',
+  )  # fmt: skip
+  add('--images', type=int, help='how many to train on: tells for how long')
+  add(
+    '--sweep', type=_numbers, default=[], metavar='N,N,...',
+    help='numbers of chips to plan for as well, as many pictures on each',
+  )  # fmt: skip
+  add(
+    '--complete', action='store_true',
+    help="make the machine code, too, for the compiler's own estimate of the"
+    ' time: many minutes instead of half a one',
+  )  # fmt: skip
+  add('--output', help='the plan.json to write')
+  for field in dataclasses.fields(config_lib.Config):
+    if field.name not in _NOT_PLANNED:
+      _add_field(plan, field, hints[field.name])
   return parser
+
+
+def _numbers(text: str) -> list[int]:
+  try:
+    return [int(number) for number in text.split(',')]
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(f'{text!r} is not like 4,16,64') from error
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:

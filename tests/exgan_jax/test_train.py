@@ -1,6 +1,7 @@
 """The real loop on a shrunk configuration."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import pathlib
@@ -291,9 +292,23 @@ def test_a_full_disk_ends_a_run_only_at_the_last_checkpoint(
   assert steps_of(run.workdir) == [4, 12]
 
 
+class FullFile:
+  """A file on a disk without room."""
+
+  def write(self, text):
+    """Takes it."""
+
+  def flush(self):
+    """Cannot keep it."""
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  close = flush
+
+
 def test_measurements_that_cannot_be_written_are_given_up(tmp_path, caplog):
-  with MetricWriter(tmp_path, 0) as writer, open('/dev/full', 'w') as full:
-    writer._file = full
+  with MetricWriter(tmp_path, 0) as writer:
+    writer._file.close()
+    writer._file = FullFile()
     _run([lambda: writer.write(1, {'l1': 0.5})])
   assert 'No space left on device' in caplog.text
   with pytest.raises(OSError, match='name'):

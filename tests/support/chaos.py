@@ -117,7 +117,7 @@ def chaos(folder, data_dir, plan, rng, say=lambda *_: None):
     disturb(run, processes, kind, rng)
     say(f'{number}: {count} processes, {kind}: saved {_newest(run)}')
   last = _newest(run) + 7
-  run.finish(run.start(2, 1, steps=last))
+  run.finish(run.start(1, 2, steps=last))
   alone.finish(alone.start(2, 1, steps=last))
   say(f'{last} steps')
   size = FLAGS['batch_size']

@@ -25,6 +25,16 @@ def free_port():
     return server.getsockname()[1]
 
 
+def is_free(port):
+  """Whether nobody listens on a port of this machine."""
+  with socket.socket() as server:
+    try:
+      server.bind(('127.0.0.1', port))
+    except OSError:
+      return False
+    return True
+
+
 @dataclasses.dataclass
 class Run:
   """A run, in as many processes as are wanted each time it is started.
