@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import pathlib
 import time
 from collections.abc import Sequence
@@ -21,8 +20,6 @@ from exgan_jax.evaluation_options import check_output
 from exgan_jax.hlo_costs import Collective
 from exgan_jax.tpu_compiler import compile_step
 from tfds_celeb_id import InputError
-
-logger = logging.getLogger(__name__)
 
 PACKAGES = ('exgan_jax', 'jax', 'jaxlib', 'flax', 'libtpu')
 
@@ -172,7 +169,6 @@ def _check_divides(config: Config, count: int) -> None:
 def _plan(
   config: Config, topology: str, complete: bool, images: int | None
 ) -> Plan:
-  logger.info('compiling for %s', topology)
   chip = tpus.CHIPS[tpus.parse(topology)[0]]
   start = time.monotonic()
   compiled = compile_step(config, topology, complete)

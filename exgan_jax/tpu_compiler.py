@@ -14,6 +14,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import math
 import os
 import pathlib
@@ -37,6 +38,8 @@ from exgan_jax.train_step import (
   make_train_step,
 )
 from tfds_celeb_id import InputError
+
+logger = logging.getLogger(__name__)
 
 # libtpu looks for TPUs, for other hosts, for a cloud's metadata and for itself
 # in other processes; it writes logs and a lock into /tmp. And what JAX has in
@@ -110,6 +113,7 @@ def compile_step(
       "the TPU's compiler is not installed: pip install -e '.[plan]', in an"
       ' environment of its own'
     )
+  logger.info('compiling for %s', topology)
   with tempfile.TemporaryDirectory(prefix='exgan-plan-') as folder:
     request = {
       'fields': dataclasses.asdict(config),
