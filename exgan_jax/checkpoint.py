@@ -73,9 +73,11 @@ class Checkpoints:
     return self
 
   def __exit__(self, kind, error, trace) -> None:
-    # A checkpoint is never whole without a process that is lost.
-    if error is None or not distributed.is_loss(error):
+    if error is None:
       self.close()
+    # A checkpoint is never whole without a process that is lost.
+    elif not distributed.is_loss(error):
+      self._leave()
 
   def close(self) -> None:
     """Waits for what is being written.
@@ -87,6 +89,13 @@ class Checkpoints:
     self._checkpointer.close()
     if self._problem:
       raise InputError(self._problem)
+
+  def _leave(self) -> None:
+    """Waits as `close` does, but for other processes: the error may be ours."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+      if self._pending is not None:
+        self._pending.result()
+      self._checkpointer.close()
 
   def steps(self) -> list[int]:
     """The steps there are, oldest first, as far as their names tell."""

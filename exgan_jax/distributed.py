@@ -44,7 +44,9 @@ _NOT_FOUND = 'the processes do not find each other'
 _COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 
 
-class PreemptedError(Exception):
+# Like KeyboardInterrupt it may be raised anywhere, and nobody who handles the
+# errors of what he was just doing shall take it for one of them.
+class PreemptedError(BaseException):
   """The machine is taken away; what there was to save is saved."""
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import time
 from collections.abc import Sequence
 
-from exgan_jax import tpus
+from exgan_jax import results_file, tpus
 from exgan_jax.config import Config
 from exgan_jax.evaluation_options import check_output
 from exgan_jax.hlo_costs import Collective
@@ -101,11 +100,7 @@ class Plan:
     Raises:
       OSError: it cannot be written.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + '\n')
-    temporary.replace(path)
+    results_file.write(self, path)
 
 
 def plan(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import pathlib
 import platform
 from typing import Any
@@ -73,7 +72,7 @@ class Results:
     Raises:
       OSError: it cannot be written.
     """
-    _save(self, path)
+    results_file.write(self, path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +103,7 @@ class Score:
     Raises:
       OSError: it cannot be written.
     """
-    _save(self, path)
-
-
-def _save(found: Results | Score, path: str | pathlib.Path) -> None:
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + '.tmp')
-  temporary.write_text(json.dumps(dataclasses.asdict(found), indent=2) + '\n')
-  temporary.replace(path)
+    results_file.write(self, path)
 
 
 def load(path: str | pathlib.Path) -> Results | Score:

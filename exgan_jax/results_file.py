@@ -1,7 +1,8 @@
-"""results.json and score.json from anywhere: read with limits, and checked."""
+"""results.json and score.json: written whole, read with limits and checked."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,19 @@ _LIMIT = 2**53
 
 # What a field must be: a test, and how an error names it.
 Rule = tuple[Callable[[Any], bool], str]
+
+
+def write(found: Any, path: str | pathlib.Path) -> None:
+  """Writes a dataclass as JSON, whole or not at all, making its folder.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_text(json.dumps(dataclasses.asdict(found), indent=2) + '\n')
+  temporary.replace(path)
 
 
 def read(path: str | pathlib.Path) -> dict[str, Any]:

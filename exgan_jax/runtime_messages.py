@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 _FATAL = re.compile(r'^F\d{4} .*Terminating process')
 _NAMES = re.compile(
@@ -82,9 +83,21 @@ def _numbers(names: str) -> list[str]:
   return re.findall(r'(\d+)\s*$', names, re.MULTILINE)
 
 
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+  """Lines as they come, and progress bars, which have no end, at once."""
+  rest = b''
+  while chunk := source.read1():
+    *whole, rest = re.split(rb'(?<=\n)|(?=\r)', rest + chunk)
+    yield from whole
+    if rest.startswith(b'\r'):
+      yield rest
+      rest = b''
+  if rest:
+    yield rest
+
+
 def _main() -> None:
-  lines = iter(sys.stdin.buffer.readline, b'')
-  texts = (line.decode(errors='replace') for line in lines)
+  texts = (line.decode(errors='replace') for line in _lines(sys.stdin.buffer))
   for line in explained(int(sys.argv[1]), texts):
     sys.stderr.write(line)
     sys.stderr.flush()

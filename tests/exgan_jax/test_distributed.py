@@ -1,6 +1,7 @@
 """Who is found, what is said, and what SIGTERM does, in one process."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -166,6 +167,22 @@ os.write(2, b'F1122 1 client.h:80] Terminating process because\\n')
   assert lines[-1].startswith('exgan: process 1: another process was lost')
 
 
+def test_progress_is_seen_at_once():
+  with subprocess.Popen(
+    [sys.executable, '-I', runtime_messages.__file__, '0'],
+    stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+  ) as program:  # fmt: skip
+    # A bar has no end of line until it is full.
+    for text in (b'\r 10%', b'\r 20%'):
+      program.stdin.write(text)
+      program.stdin.flush()
+      assert select.select([program.stderr], [], [], 30)[0]
+      assert os.read(program.stderr.fileno(), 100) == text
+    program.stdin.write(b'half a line')
+    program.stdin.close()
+    assert program.stderr.read() == b'half a line'
+
+
 def test_sigterm_is_noted_and_no_more():
   before = signal.getsignal(signal.SIGTERM)
   with Preemption() as preemption:
@@ -177,9 +194,14 @@ def test_sigterm_is_noted_and_no_more():
 
 def test_sigterm_ends_what_has_nothing_to_save(monkeypatch, capsys):
   before = signal.getsignal(signal.SIGTERM)
-  monkeypatch.setattr(
-    cli, '_evaluate_here', lambda **_: os.kill(os.getpid(), signal.SIGTERM)
-  )
+
+  def read_a_checkpoint(**_):
+    try:
+      os.kill(os.getpid(), signal.SIGTERM)
+    except Exception:
+      pytest.fail('SIGTERM was taken for a damaged checkpoint')
+
+  monkeypatch.setattr(cli, '_evaluate_here', read_a_checkpoint)
   flags = ['--workdir=w', '--data-dir=d', '--output=o.json']
   assert cli.main(['evaluate', *flags]) == distributed.PREEMPTED
   assert 'SIGTERM' in capsys.readouterr().err

@@ -137,3 +137,18 @@ def test_sigterm_ends_a_run_in_one_process(synth_data, tmp_path):
 
 def _text(path):
   return path.read_text() if path.exists() else ''
+
+
+def test_a_process_that_fails_alone_waits_for_nobody(synth_data, tmp_path):
+  run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
+  address = f'127.0.0.1:{free_port()}'
+  both = [
+    run.start(
+      index=index, coordinator=address, num_processes=2,
+      environment=lambda rank: {'FAIL_AT': '7'} if rank else {},
+    )[0]
+    for index in range(2)
+  ]  # fmt: skip
+  assert both[1].wait(timeout=120) == 2
+  assert 'exgan: damaged on purpose' in run.log(1)
+  assert both[0].wait(timeout=60) in (distributed.LOST, 134, -signal.SIGABRT)

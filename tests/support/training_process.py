@@ -2,16 +2,19 @@
 
 python training_process.py TRACE FLAGS...
 
-TRACE gets a line a batch: the step, the process, and the hash of every row.
+TRACE gets a line a batch: the step, the process, and the hash of every row. At
+the step FAIL_AT of the environment a batch cannot be read.
 """
 
 import hashlib
 import json
+import os
 import sys
 
 import jax
 
 from exgan_jax import cli, distributed, input_pipeline
+from tfds_celeb_id import InputError
 
 
 class Watched:
@@ -25,6 +28,8 @@ class Watched:
     """The next batch."""
     batch = next(self._batches)
     step = self.get_state()['next_index']
+    if os.environ.get('FAIL_AT') == str(step):
+      raise InputError('damaged on purpose')
     rows = [
       hashlib.sha256(b''.join(batch[name][i].tobytes() for name in batch))
       for i in range(len(batch['image']))
