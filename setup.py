@@ -55,6 +55,8 @@ setuptools.setup(
     'photos': PHOTOS,
     # Compiling for TPUs that are not there; in an environment of its own.
     'plan': ['libtpu==0.0.42.*'],
+    # The same step in PyTorch, to compare with.
+    'benchmark': ['torch>=2.6'],
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
     'test': [

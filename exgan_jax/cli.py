@@ -24,6 +24,9 @@ PICTURES_PER_CHIP = 16
 _NOT_PLANNED = config_lib.FREE_TO_CHANGE - {'fsdp'} | {
   'batch_size', 'dataset', 'seed', 'warmup_steps',
 }  # fmt: skip
+_NOT_BENCHED = _NOT_PLANNED - {
+  'batch_size', 'data_dir', 'dataset', 'reader_threads', 'seed',
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +86,9 @@ def _take_cluster(arguments: dict) -> distributed.Cluster:
 
 def _start(cluster: distributed.Cluster) -> None:
   """Finds the other processes; the first one alone tells how it goes."""
+  from exgan_jax import compilation
+
+  compilation.enable_cache()
   if cluster.started() and not distributed.is_first():
     logging.getLogger('exgan_jax').setLevel(logging.ERROR)
 
@@ -109,9 +115,11 @@ def _evaluate_here(
 
 
 def _score(originals: str, results: str, output: str, **options) -> None:
+  from exgan_jax import compilation
   from exgan_jax.results import format_score
   from exgan_jax.score import score
 
+  compilation.enable_cache()
   print(format_score(score(originals, results, output=output, **options)))
   print(f'results: {output}')
 
@@ -131,6 +139,12 @@ def _data(sheet: str | None, **options) -> None:
     print(f'picture: {sheet}')
 
 
+def _pack(**options) -> None:
+  from tfds_celeb_id.packing import pack
+
+  print(f'data set: {pack(**options)}')
+
+
 def _plan(
   topology: str, batch_size: int | None, output: str | None, sweep: list[int],
   images: int | None, complete: bool, **fields,
@@ -148,6 +162,19 @@ def _plan(
   print(format_plan(found))
   if output:
     print(f'plan: {output}')
+
+
+def _bench(output: str | None, seconds: float, profile: str | None, **fields):
+  from exgan_jax.bench import bench
+  from exgan_jax.bench_report import format_bench
+
+  config = config_lib.make(**fields)
+  found = bench(config, seconds=seconds, profile=profile, output=output)
+  print(format_bench(found))
+  if profile:
+    print(f'trace: {profile}')
+  if output:
+    print(f'figures: {output}')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -225,6 +252,23 @@ def _parser() -> argparse.ArgumentParser:
   )
   data.add_argument('--sheet', help='the PNG to write: faces and their boxes')
 
+  pack = commands.add_parser(
+    'pack', help='write a built data set once more, with smaller pictures'
+  )
+  pack.set_defaults(run=_pack)
+  add = pack.add_argument
+  add('--data-dir', required=True, help='folder of the built data sets')
+  add('--dataset', required=True, help='its name')
+  add(
+    '--resolution', type=int, required=True,
+    help='side of the pictures in pixels',
+  )  # fmt: skip
+  add(
+    '--pixels', action='store_true',
+    help='plain pixels instead of JPEG: larger, and faster to read',
+  )  # fmt: skip
+  add('--output', required=True, help='folder to put it in, as --data-dir')
+
   report = commands.add_parser(
     'report', help='tables, figures and a page of many results'
   )
@@ -262,6 +306,21 @@ def _parser() -> argparse.ArgumentParser:
   for field in dataclasses.fields(config_lib.Config):
     if field.name not in _NOT_PLANNED:
       _add_field(plan, field, hints[field.name])
+
+  bench = commands.add_parser(
+    'bench', help='time the training step and the input on this machine'
+  )
+  bench.set_defaults(run=_bench)
+  add = bench.add_argument
+  add(
+    '--seconds', type=float, default=10.0,
+    help='that each rate is measured for (default: 10)',
+  )  # fmt: skip
+  add('--profile', metavar='DIR', help='trace a few steps, and write it there')
+  add('--output', help='the bench.json to write')
+  for field in dataclasses.fields(config_lib.Config):
+    if field.name not in _NOT_BENCHED:
+      _add_field(bench, field, hints[field.name], required=())
   return parser
 
 
@@ -290,7 +349,10 @@ def _add_inception(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_field(
-  parser: argparse._ActionsContainer, field: dataclasses.Field, hint: type
+  parser: argparse._ActionsContainer,
+  field: dataclasses.Field,
+  hint: type,
+  required: Sequence[str] = ('data_dir', 'workdir'),
 ) -> None:
   if hint is bool:
     parser.add_argument(
@@ -309,7 +371,7 @@ def _add_field(
     type=str if choices else hint,
     choices=choices,
     default=argparse.SUPPRESS,
-    required=field.name in ('data_dir', 'workdir'),
+    required=field.name in required,
     metavar=None if choices else hint.__name__.upper(),
     help=field.metadata['help'] + _default_text(field),
   )

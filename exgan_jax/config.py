@@ -121,7 +121,9 @@ class Config:
   checkpoint_every: int = option(500, 'steps between checkpoints')
   checkpoints_to_keep: int = option(3, 'the newest ones stay on disk')
   sample_every: int = option(500, 'steps between sample sheets')
-  reader_threads: int = option(4, 'threads that read and decode pictures')
+  reader_threads: int = option(
+    0, 'threads that read and decode pictures; 0: as the cores are'
+  )
   fsdp: int = option(1, 'devices that share one copy of the training state')
 
   def __post_init__(self):
@@ -134,12 +136,12 @@ class Config:
       'code_size', 'dilations', 'reconstruction_scales', 'batch_size', 'steps',
       'log_every',
       'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
-      'reader_threads', 'fsdp',
+      'fsdp',
     )  # fmt: skip
     for name in at_least_one:
       if getattr(self, name) < 1:
         raise InputError(f'--{flag(name)} must be at least 1')
-    for name in ('decay_steps', 'warmup_steps'):
+    for name in ('decay_steps', 'warmup_steps', 'reader_threads'):
       if getattr(self, name) < 0:
         raise InputError(f'--{flag(name)} must not be negative')
     if not 16 <= self.resolution <= 1024 or self.resolution % 16:

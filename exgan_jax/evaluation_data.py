@@ -19,10 +19,11 @@ from exgan_jax.input_pipeline import (
   Example,
   Records,
   decode,
-  jpeg_shape,
   next_position,
   pair,
+  reader_threads,
   scale_points,
+  side_of,
 )
 from exgan_jax.scene import REFERENCE
 from tfds_celeb_id.records import Record
@@ -105,7 +106,7 @@ def evaluation_batches(
   *,
   positions: Sequence[int] | None = None,
   references: int = 1,
-  threads: int = 2,
+  threads: int = 0,
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[EvaluationBatch]:
@@ -120,7 +121,7 @@ def evaluation_batches(
     positions: of the pictures; by default `evaluation_positions`.
     references: how many of the person's next pictures; they come round again
       where there are fewer.
-    threads: that read and decode.
+    threads: that read and decode; 0: as the cores are.
     process_index: which process's part of every batch to read.
     process_count: among how many. All get the same number of batches.
   """
@@ -133,7 +134,7 @@ def evaluation_batches(
     _example, records, split=split, resolution=resolution, count=references
   )
   options = grain.ReadOptions(
-    num_threads=threads, prefetch_buffer_size=2 * local
+    num_threads=reader_threads(threads), prefetch_buffer_size=2 * local
   )
   dataset = grain.MapDataset.source(rows).map(
     lambda row: read(positions[min(int(row), len(positions) - 1)])
@@ -207,7 +208,7 @@ def _example(
 def _scaled_irises(target: Record, resolution: int) -> np.ndarray:
   if target.irises is None:
     return np.full((2, 3), np.nan, np.float32)
-  scale = np.float32(resolution / jpeg_shape(target.image)[0])
+  scale = np.float32(resolution / side_of(target.image))
   centres = scale_points(target.irises[:, :2], scale)
   return np.concatenate([centres, target.irises[:, 2:] * scale], axis=1)
 

@@ -106,8 +106,8 @@ class Evaluator:
     options: how.
 
   Raises:
-    InputError: there is no such run, data set or split, or an option does not
-      fit.
+    InputError: there is no such run, data set or split, an option does not
+      fit, or the data set was packed for a smaller resolution.
   """
 
   def __init__(
@@ -123,6 +123,7 @@ class Evaluator:
     self._mesh = sharding.make_mesh(self._batch_size)
     split = options.split
     self._records = input_pipeline.Records(str(data_dir), config.dataset, split)
+    self._records.check_resolution(config.resolution)
     positions = evaluation_data.evaluation_positions(self._records, split)
     self._positions = positions
     self._extractor = make_extractor(

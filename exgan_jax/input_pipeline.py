@@ -8,9 +8,9 @@ batch at a step is the same for any number of them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import pathlib
-import re
+import logging
 from collections.abc import Sequence
 
 import cv2
@@ -18,11 +18,28 @@ import grain
 import numpy as np
 
 from exgan_jax.config import Config
-from tfds_celeb_id import InputError
+from tfds_celeb_id import InputError, built, parallel
+from tfds_celeb_id.built import version_folder
 from tfds_celeb_id.records import Record, parse
+from tfds_celeb_id.stored import decode, scale_of, scale_points, side_of
+
+__all__ = [
+  'Example', 'RandomPair', 'Records', 'batch_shapes', 'collate', 'decode',
+  'pair', 'reader_threads', 'scale_points', 'side_of', 'train_batches',
+  'version_folder',
+]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 Example = dict[str, np.ndarray]
+# A picture, and another one of the person where it is of use.
+Drawn = tuple[Record, Record | None]
+# Offsets of records are kept in memory: eight bytes each.
 _READER_OPTIONS = {'index_storage_option': 'in_memory'}
+# Fewer would wait for a slow disk; more would wait for the interpreter.
+_LEAST_THREADS, _MOST_THREADS = 4, 16
+# Batches that may lie ready besides those that threads work on.
+_READY_BATCHES = 4
 
 
 class Records:
@@ -41,13 +58,15 @@ class Records:
   """
 
   def __init__(self, data_dir: str, dataset: str, split: str):
-    self.version, paths = _find_shards(data_dir, dataset, split)
+    self._folder = version_folder(data_dir, dataset)
+    self.version = self._folder.name
+    shards = built.shards(self._folder, dataset, split)
     try:
       self._source = grain.sources.ArrayRecordDataSource(
-        [str(path) for path in paths], reader_options=_READER_OPTIONS
+        shards, reader_options=_READER_OPTIONS
       )
     except (RuntimeError, ValueError, OSError) as error:
-      raise InputError(f'cannot read {paths[0].parent}: {error}') from error
+      raise InputError(f'cannot read {self._folder}: {error}') from error
     if not len(self._source):
       raise InputError(f'the {split} split of {dataset} holds no record')
 
@@ -60,62 +79,61 @@ class Records:
     Raises:
       InputError: it is damaged.
     """
-    record = parse(self._source[position])
+    record = parse(self._read(position))
     start = position - record.index_in_identity
     if start < 0 or start + record.identity_size > len(self):
       raise InputError(f'{record.filename} has its person outside of the split')
     return record
 
+  def _read(self, position: int) -> bytes:
+    # Files are opened when they are first read from.
+    try:
+      return self._source[position]
+    except (RuntimeError, ValueError, LookupError, OSError) as error:
+      message = str(error).partition('\n')[0]
+      raise InputError(
+        f'cannot read record {position} in {self._folder}: {message}'
+      ) from error
+
+  def check_resolution(self, resolution: int, warn: bool = False) -> None:
+    """Checks that the stored pictures are as large as is asked for.
+
+    Args:
+      resolution: side in pixels.
+      warn: of pictures that are smaller.
+
+    Raises:
+      InputError: they were packed for a smaller resolution, so that there are
+        better ones.
+    """
+    first = self[0]
+    side = _of(first, side_of, first.image)
+    if resolution <= side:
+      return
+    if built.packed(self._folder):
+      raise InputError(
+        f'{self._folder} was packed at {side} px: --resolution {resolution}'
+        ' needs the data set that it was made of'
+      )
+    if warn:
+      logger.warning(
+        'the pictures in %s have %d px and are enlarged to %d',
+        self._folder, side, resolution,
+      )  # fmt: skip
+
   def fingerprint(self) -> str:
     """A hash that tells this split from another, from a few of its records."""
     digest = hashlib.sha256(f'{self.version} {len(self)}'.encode())
     for position in (0, len(self) // 2, len(self) - 1):
-      digest.update(self._source[position])
+      digest.update(self._read(position))
     return digest.hexdigest()
 
   def digest(self, positions: Sequence[int]) -> str:
     """A hash of the records at some positions, all that they hold."""
     digest = hashlib.sha256(f'{self.version} {len(positions)}'.encode())
     for position in positions:
-      digest.update(hashlib.sha256(self._source[position]).digest())
+      digest.update(hashlib.sha256(self._read(position)).digest())
     return digest.hexdigest()
-
-
-def decode(jpeg: bytes, resolution: int) -> tuple[np.ndarray, float]:
-  """Decodes a square picture at a resolution.
-
-  A picture at least twice as large is decoded at a half, a quarter or an
-  eighth of its size, which costs a fraction of the time.
-
-  Returns:
-    uint8 [resolution, resolution, 3] in RGB, and the stored side in pixels.
-
-  Raises:
-    InputError: it is not a square JPEG.
-  """
-  stored, width = jpeg_shape(jpeg)
-  if stored != width:
-    raise InputError(f'a record holds a picture of {width} x {stored} pixels')
-  flags = cv2.IMREAD_COLOR
-  for factor, reduced in (
-    (8, cv2.IMREAD_REDUCED_COLOR_8),
-    (4, cv2.IMREAD_REDUCED_COLOR_4),
-    (2, cv2.IMREAD_REDUCED_COLOR_2),
-  ):
-    if stored >= factor * resolution:
-      flags = reduced
-      break
-  image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
-  if image is None:
-    raise InputError('a record holds a picture that cannot be decoded')
-  if image.shape[0] != resolution:
-    shrinks = image.shape[0] > resolution
-    image = cv2.resize(
-      image,
-      (resolution, resolution),
-      interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
-    )
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), float(stored)
 
 
 def pair(target: Record, reference: Record, resolution: int) -> Example:
@@ -125,27 +143,67 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
     `image`, `reference`: uint8 [resolution, resolution, 3]; `eyes`, `boxes`,
     `reference_eyes`, `reference_boxes`: float32 [2, 2] in pixels of that
     resolution; `valid`: true.
+
+  Raises:
+    InputError: a picture is damaged.
   """
-  image, side = decode(target.image, resolution)
-  other, other_side = decode(reference.image, resolution)
-  scale = np.float32(resolution / side)
-  other_scale = np.float32(resolution / other_side)
+  batch = collate([(target, reference)], resolution)
+  return {name: array[0] for name, array in batch.items()}
+
+
+def collate(drawn: Sequence[Drawn], resolution: int) -> Example:
+  """A batch of pairs: the arrays of `pair`, stacked.
+
+  Pictures are decoded to where they stay. Without references their arrays are
+  left out.
+
+  Raises:
+    InputError: a picture is damaged.
+  """
+  targets, references = zip(*drawn, strict=True)
+  batch = _collate(targets, resolution)
+  if references[0] is not None:
+    shown = _collate(references, resolution)
+    batch |= {
+      'reference' if name == 'image' else f'reference_{name}': array
+      for name, array in shown.items()
+    }
+  return batch | {'valid': np.ones(len(drawn), np.bool_)}
+
+
+def _collate(records: Sequence[Record], resolution: int) -> Example:
+  count = len(records)
+  images = np.empty((count, resolution, resolution, 3), np.uint8)
+  sides = [
+    _of(record, decode, record.image, resolution, image)[1]
+    for record, image in zip(records, images, strict=True)
+  ]
+  scale = np.array([scale_of(resolution, side) for side in sides])
+  scale = scale.reshape(count, 1, 1)
   return {
-    'image': image,
-    'reference': other,
-    'eyes': scale_points(target.eyes, scale),
-    'boxes': target.boxes * scale,
-    'reference_eyes': scale_points(reference.eyes, other_scale),
-    'reference_boxes': reference.boxes * other_scale,
-    'valid': np.bool_(True),
+    'image': images,
+    'eyes': scale_points(np.stack([r.eyes for r in records]), scale),
+    'boxes': np.stack([r.boxes for r in records]) * scale,
   }
 
 
-def scale_points(points: np.ndarray, scale: np.float32) -> np.ndarray:
-  """Scales pixel coordinates along with their picture."""
-  # A pixel's index is the place of its centre: half a pixel from its edge.
-  half = np.float32(0.5)
-  return (points + half) * scale - half
+def _of(record: Record, function, *arguments):
+  """Calls a function of a record's picture; says whose, if it is damaged."""
+  try:
+    return function(*arguments)
+  except InputError as error:
+    raise InputError(f'{record.filename}: {error}') from error
+
+
+def batch_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], type]]:
+  """Shapes and types of one example of a batch of `train_batches`."""
+  picture = (config.resolution, config.resolution, 3), np.uint8
+  points = (2, 2), np.float32
+  shapes = {'image': picture, 'eyes': points, 'boxes': points}
+  if config.exemplar != 'none':
+    shapes |= {'reference': picture}
+    shapes |= {'reference_eyes': points, 'reference_boxes': points}
+  return shapes | {'valid': ((), np.bool_)}
 
 
 def next_position(position: int, record: Record) -> int:
@@ -157,16 +215,25 @@ def next_position(position: int, record: Record) -> int:
 class RandomPair(grain.transforms.RandomMap):
   """From a record's position to a pair with any other of the person's."""
 
-  def __init__(self, records: Records, resolution: int):
+  def __init__(self, records: Records):
     self._records = records
-    self._resolution = resolution
 
-  def random_map(self, position: int, rng: np.random.Generator) -> Example:
+  def random_map(self, position: int, rng: np.random.Generator) -> Drawn:
     target = self._records[position]
     start = position - target.index_in_identity
     other = int(rng.integers(target.identity_size - 1))
     other += other >= target.index_in_identity
-    return pair(target, self._records[start + other], self._resolution)
+    return target, self._records[start + other]
+
+
+class Alone(grain.transforms.Map):
+  """From a record's position to the record without another one."""
+
+  def __init__(self, records: Records):
+    self._records = records
+
+  def map(self, position: int) -> Drawn:
+    return self._records[position], None
 
 
 def train_batches(
@@ -174,78 +241,44 @@ def train_batches(
 ) -> grain.DatasetIterator:
   """An endless iterator over this process's part of the global batches.
 
-  A batch holds the arrays of `pair`, stacked. The iterator's `get_state` and
-  `set_state` save and restore the position.
+  A batch holds the arrays of `batch_shapes`, stacked: models that are told
+  nothing of the exemplar get none, in the same order of pictures. The
+  iterator's `get_state` and `set_state` save and restore the position.
 
   Raises:
-    InputError: the data set is not there.
+    InputError: the data set is not there, or was packed for a smaller
+      resolution.
   """
   records = Records(config.data_dir, config.dataset, 'train')
+  records.check_resolution(config.resolution, warn=True)
+  # The threads share the cores already.
+  cv2.setNumThreads(1)
   local = config.batch_size // process_count
   dataset = (
-    grain.MapDataset.range(len(records))
-    .seed(config.seed)
-    .shuffle()
-    .repeat()
-    .random_map(RandomPair(records, config.resolution))
-    .batch(local, drop_remainder=True)
+    grain.MapDataset.range(len(records)).seed(config.seed).shuffle().repeat()
+  )
+  if config.exemplar == 'none':
+    dataset = dataset.map(Alone(records))
+  else:
+    dataset = dataset.random_map(RandomPair(records))
+  # A thread makes a whole batch: between pictures nothing is copied, and
+  # threads seldom meet.
+  dataset = dataset.batch(
+    local,
+    drop_remainder=True,
+    batch_fn=functools.partial(collate, resolution=config.resolution),
   )
   # Batch n of process p is local batch n * process_count + p.
   dataset = dataset[process_index::process_count]
+  threads = reader_threads(config.reader_threads)
   options = grain.ReadOptions(
-    num_threads=config.reader_threads,
-    prefetch_buffer_size=2 * config.reader_threads,
+    num_threads=threads, prefetch_buffer_size=threads + _READY_BATCHES
   )
   return iter(dataset.to_iter_dataset(options))
 
 
-def version_folder(data_dir: str, dataset: str) -> pathlib.Path:
-  """Folder of a data set's newest version.
-
-  Raises:
-    InputError: there is none.
-  """
-  folder = pathlib.Path(data_dir) / dataset
-  versions = sorted(
-    (
-      path
-      for path in (folder.iterdir() if folder.is_dir() else ())
-      if re.fullmatch(r'\d+\.\d+\.\d+', path.name) and path.is_dir()
-    ),
-    key=lambda path: tuple(int(part) for part in path.name.split('.')),
-  )
-  if not versions:
-    raise InputError(
-      f'no data set {dataset} in {data_dir or "."}: build it, or give the'
-      ' folder that it is in as --data-dir'
-    )
-  return versions[-1]
-
-
-def _find_shards(
-  data_dir: str, dataset: str, split: str
-) -> tuple[str, list[pathlib.Path]]:
-  folder = version_folder(data_dir, dataset)
-  pattern = f'{dataset}-{split}.array_record-*-of-*'
-  paths = sorted(folder.glob(pattern))
-  if not paths:
-    raise InputError(f'{folder} has no split {split} of array_record')
-  total = paths[0].name.rsplit('-', 1)[1]
-  if not total.isdecimal() or len(paths) != int(total):
-    raise InputError(
-      f'{folder} has {len(paths)} files of the {split} split, not {total}'
-    )
-  return folder.name, paths
-
-
-def jpeg_shape(jpeg: bytes) -> tuple[int, int]:
-  """Height and width of a JPEG from its frame header, without decoding it."""
-  at = 2
-  while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
-    marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], 'big')
-    is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-    if is_frame:
-      height, width = jpeg[at + 5 : at + 7], jpeg[at + 7 : at + 9]
-      return int.from_bytes(height, 'big'), int.from_bytes(width, 'big')
-    at += 2 + length
-  raise InputError('a record holds a picture that is not a JPEG')
+def reader_threads(asked: int) -> int:
+  """How many threads read and decode; 0 asks for what suits the cores."""
+  if asked:
+    return asked
+  return max(_LEAST_THREADS, min(parallel.cpu_count(), _MOST_THREADS))

@@ -65,13 +65,15 @@ def make_scene(config: Config, batch: Batch, encoder: Params) -> Scene:
 
   Args:
     config: of the run.
-    batch: `image`, `reference` and the places of their eyes. The code model
-      takes several references, in an axis after the first.
+    batch: `image`, `reference` and the places of their eyes; the reference may
+      be missing for a model that is told nothing of it. The code model takes
+      several references, in an axis after the first.
     encoder: parameters of the code model's eye encoder; unused by the others.
   """
-  reference, eyes = to_float(batch['reference']), batch['reference_eyes']
   exemplar = jnp.zeros((*batch['image'].shape[:-1], 0), jnp.float32)
   told = None
+  if config.exemplar != 'none':
+    reference, eyes = to_float(batch['reference']), batch['reference_eyes']
   if config.exemplar == 'image':
     reference_mask = masks.hole_masks(
       eyes, batch['reference_boxes'], config.resolution

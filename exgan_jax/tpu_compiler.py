@@ -32,11 +32,7 @@ from jax.sharding import Mesh
 from exgan_jax import config as config_lib
 from exgan_jax import hlo, hlo_costs, sharding, state
 from exgan_jax.config import Config
-from exgan_jax.train_step import (
-  jitted,
-  make_compressor_step,
-  make_train_step,
-)
+from exgan_jax.step_program import lower_step
 from tfds_celeb_id import InputError
 
 logger = logging.getLogger(__name__)
@@ -135,40 +131,6 @@ def compile_step(
     raise InputError(answer['error'])
   collectives = [hlo_costs.Collective(**c) for c in answer.pop('collectives')]
   return Compiled(collectives=collectives, **answer)
-
-
-def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
-  """The step that `train` runs, after its warm-up, ready to be compiled.
-
-  Neither state nor batch is made; the code model needs no compressor.
-  """
-  is_compressor = config.preset == 'compressor'
-  make_step = make_compressor_step if is_compressor else make_train_step
-  step = jitted(config, mesh, make_step(config))
-  return step.lower(
-    state.abstract_state(config, mesh), abstract_batch(config, mesh)
-  )
-
-
-def abstract_batch(config: Config, mesh: Mesh) -> dict[str, Any]:
-  """Shapes, types and shardings of a batch: `input_pipeline.pair`, stacked."""
-  picture = ((config.resolution, config.resolution, 3), jnp.uint8)
-  points = ((2, 2), jnp.float32)
-  example = {
-    'image': picture,
-    'reference': picture,
-    'eyes': points,
-    'boxes': points,
-    'reference_eyes': points,
-    'reference_boxes': points,
-    'valid': ((), jnp.bool_),
-  }
-  return {
-    name: jax.ShapeDtypeStruct(
-      (config.batch_size, *shape), dtype, sharding=sharding.batched(mesh)
-    )
-    for name, (shape, dtype) in example.items()
-  }
 
 
 def _failure(done: subprocess.CompletedProcess) -> Exception:

@@ -8,9 +8,7 @@ import errno
 import fcntl
 import functools
 import logging
-import math
 import pathlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +30,7 @@ from exgan_jax.checkpoint import FOLDER, Checkpoints, restore_encoder
 from exgan_jax.config import Config
 from exgan_jax.metric_writer import MetricWriter
 from exgan_jax.state import Model, Params, TrainState, create_state, model_of
+from exgan_jax.train_log import Log
 from exgan_jax.train_step import (
   Step,
   jitted,
@@ -96,7 +95,7 @@ def train(config: Config) -> TrainState:
       later, is_preempted = [], False
       for step in range(start + 1, config.steps + 1):
         with jax.transfer_guard('disallow'):
-          batch = sharding.to_device(next(batches), mesh)
+          batch = sharding.to_device(log.wait_for(batches), mesh)
           state, metrics = step_of(step)(state, batch)
         # The step before is written while the device works on this one.
         _run(later)
@@ -158,44 +157,6 @@ def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:
       '--compressor is missing: the workdir of a run of --preset compressor'
     )
   return None
-
-
-class Log:
-  """Writes the metrics of steps, checks them and moves the progress bar."""
-
-  def __init__(
-    self, config: Config, start: int, writer: MetricWriter, bar: tqdm
-  ):
-    self._config, self._writer, self._bar = config, writer, bar
-    # The clock starts after the first step, whose time is compilation.
-    self._clock, self._clock_step = None, start + 1
-
-  def write(self, step: int, metrics: dict[str, jax.Array], last: bool) -> None:
-    """Waits for a step's metrics; writes them where the interval says so.
-
-    Raises:
-      InputError: one of them is not finite.
-    """
-    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    for name, value in values.items():
-      if not math.isfinite(value):
-        raise InputError(
-          f'{name} is {value} at step {step}: the run stops, its last'
-          ' checkpoint is good; a lower learning rate may help'
-        )
-    self._bar.update()
-    if self._clock is None:
-      self._clock = time.perf_counter()
-    if step % self._config.log_every and not last:
-      return
-    now = time.perf_counter()
-    steps, seconds = step - self._clock_step, now - self._clock
-    if steps:
-      values['images_per_second'] = steps * self._config.batch_size / seconds
-      self._clock, self._clock_step = now, step
-    self._writer.write(step, values)
-    name = 'l1_hole' if 'l1_hole' in values else 'mse_eyes'
-    self._bar.set_postfix_str(f'{name} {values[name]:.4f}', refresh=False)
 
 
 class SampleSheets:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from exgan_jax import losses, masks, sharding
+from exgan_jax import compilation, losses, masks, sharding
 from exgan_jax.config import Config
 from exgan_jax.scene import (
   REFERENCE,
@@ -64,6 +64,7 @@ def jitted(config: Config, mesh: Mesh, step: Step) -> Step:
     gathered_step,
     donate_argnums=0,
     out_shardings=(shardings(config, mesh), whole),
+    compiler_options=compilation.options(mesh.devices.flat[0].platform),
   )
 
 

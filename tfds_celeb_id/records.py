@@ -169,7 +169,7 @@ class Record:
   """One aligned picture as `parse` reads it back.
 
   Attributes:
-    image: JPEG bytes.
+    image: bytes of a JPEG, or plain pixels as `stored` has them.
     identity: whose picture it is.
     filename: its name.
     eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
@@ -177,7 +177,7 @@ class Record:
     opened: how sure it is that both eyes are open, NaN if unknown.
     index_in_identity: place among the records of the person.
     identity_size: how many they are, at least two.
-    truth: JPEG bytes of the same scene with open eyes, or nothing.
+    truth: the same scene with open eyes, stored as `image` is, or nothing.
     irises: float32 [2, 3], centres (x, y) and radii (left, right) in stored
       pixels; None where they are not known.
   """
@@ -231,10 +231,11 @@ def parse(serialized: bytes) -> Record:
 
 
 def _numbers(feature, *shape: int) -> Float32[np.ndarray, '...']:
-  values = np.asarray(feature.float_list.value, np.float32).reshape(shape)
-  if not (np.abs(values) < _LARGEST_COORDINATE).all():  # NaN is not, either.
-    raise ValueError(f'a coordinate is {values.ravel().tolist()}')
-  return values
+  values = feature.float_list.value[:]
+  for value in values:
+    if not abs(value) < _LARGEST_COORDINATE:  # NaN is not, either.
+      raise ValueError(f'a coordinate is {values}')
+  return np.array(values, np.float32).reshape(shape)
 
 
 def readable_name(name: str) -> str:

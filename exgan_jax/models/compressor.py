@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.models.layers import Conv, Encoder, double
+from exgan_jax.models.layers import Conv, Encoder
 
 # The decoder starts at a quarter of the crop's side.
 _DOUBLINGS = 2
@@ -80,7 +80,9 @@ class EyeDecoder(nnx.Module):
     self.convs = nnx.List()
     for _ in range(_DOUBLINGS):
       narrower = max(channels // 2, config.width)
-      self.convs.append(Conv(channels, narrower, dtype=config.dtype, rngs=rngs))
+      self.convs.append(
+        Conv(channels, narrower, doubles=True, dtype=config.dtype, rngs=rngs)
+      )
       channels = narrower
     self.output = Conv(
       channels, 3, activation=nnx.tanh, dtype=config.dtype, rngs=rngs
@@ -90,7 +92,7 @@ class EyeDecoder(nnx.Module):
     x = nnx.leaky_relu(self.dense(code))
     x = x.reshape(code.shape[0], self.side, self.side, -1)
     for conv in self.convs:
-      x = conv(double(x))
+      x = conv(x)
     return self.output(x)
 
 

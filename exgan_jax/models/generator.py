@@ -24,7 +24,7 @@ from exgan_jax.models.conditioning import (
   EyeAttention,
   EyeModulation,
 )
-from exgan_jax.models.layers import Conv, double
+from exgan_jax.models.layers import Conv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Generator(nnx.Module):
     )
     self.decoder = nnx.List(
       [
-        conv(4 * c, 2 * c),
+        conv(4 * c, 2 * c, doubles=True),
         conv(2 * c, 2 * c),
-        conv(2 * c, c),
+        conv(2 * c, c, doubles=True),
         conv(c, c),
       ]
     )
@@ -126,6 +126,6 @@ class Generator(nnx.Module):
       x = x + layer(x)
     full, half = steps[0], steps[2]
     first, second, third, fourth = self.decoder
-    x = second(first(double(x)) + half)
-    x = fourth(third(double(x)) + full)
+    x = second(first(x) + half)
+    x = fourth(third(x) + full)
     return self.output(x).astype(jnp.float32)

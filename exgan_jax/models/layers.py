@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from exgan_jax.config import Normalization
+from exgan_jax.models.convolution import convolve, convolve_doubled
 
 SMALLEST_SIDE = 4
 
@@ -17,7 +18,9 @@ SMALLEST_SIDE = 4
 class Conv(nnx.Module):
   """A convolution, a normalisation if any, and an activation.
 
-  Called with float [b, h, w, in_channels].
+  Called with float [b, h, w, in_channels]. With `doubles` it returns twice the
+  height and width: every pixel is repeated before the convolution, of three by
+  three taps.
   """
 
   def __init__(
@@ -28,6 +31,7 @@ class Conv(nnx.Module):
     *,
     strides: int = 1,
     dilation: int = 1,
+    doubles: bool = False,
     activation: Callable[[jax.Array], jax.Array] = nnx.leaky_relu,
     normalization: Normalization = 'none',
     spectral_norm: bool = False,
@@ -43,6 +47,7 @@ class Conv(nnx.Module):
       kernel_dilation=dilation,
       # A normalisation takes the mean away, and has a bias of its own.
       use_bias=normalization == 'none',
+      conv_general_dilated=convolve_doubled if doubles else convolve,
       dtype=dtype,
       rngs=rngs,
     )
@@ -123,8 +128,3 @@ def linear(
   """A dense layer, with the spectral norm of its kernel divided out or not."""
   dense = nnx.Linear(in_features, out_features, dtype=dtype, rngs=rngs)
   return nnx.SpectralNorm(dense, rngs=rngs) if spectral_norm else dense
-
-
-def double(x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w c']:
-  """Repeats every pixel twice each way."""
-  return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

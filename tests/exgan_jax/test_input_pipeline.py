@@ -1,22 +1,25 @@
 """From records to batches: pairs, order, scale, resume."""
 
+import dataclasses
 import io
 import itertools
+import json
 import pathlib
 import shutil
 
+import grain
 import numpy as np
 import pytest
 from PIL import Image
 
 from exgan_jax import config as config_lib
 from exgan_jax import input_pipeline
-from tfds_celeb_id import InputError
+from tfds_celeb_id import InputError, parallel
 
 
-def _config(data_dir, **fields):
+def _config(data_dir, preset='reference', **fields):
   return config_lib.make(
-    'reference', 'tiny', dataset='synth_id', data_dir=data_dir,
+    preset, 'tiny', dataset='synth_id', data_dir=data_dir,
     resolution=64, batch_size=4, reader_threads=2, **fields,
   )  # fmt: skip
 
@@ -41,6 +44,45 @@ def test_a_batch_is_what_the_contract_says(synth_data):
     'valid': ((4,), np.bool_),
   }  # fmt: skip
   assert batch['valid'].all()
+
+
+@pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'compressor'])
+def test_shapes_are_told_without_data(synth_data, preset):
+  config = _config(synth_data, preset)
+  batch = next(input_pipeline.train_batches(config))
+  assert {k: (v.shape[1:], v.dtype) for k, v in batch.items()} == (
+    input_pipeline.batch_shapes(config)
+  )
+
+
+@pytest.mark.parametrize('preset', ['gan', 'compressor'])
+def test_who_is_told_nothing_gets_the_same_pictures_alone(synth_data, preset):
+  told = input_pipeline.train_batches(_config(synth_data))
+  alone = input_pipeline.train_batches(_config(synth_data, preset))
+  for batch in _take(told, 20):
+    expected = {k: v for k, v in batch.items() if 'reference' not in k}
+    _assert_same([next(alone)], [expected])
+  assert alone.get_state() == told.get_state() == {'next_index': 20}
+
+
+def test_the_order_is_that_of_older_checkpoints(synth_data):
+  # Written out: who goes on with a run relies on each of these.
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+
+  def draw(position, rng):
+    target = records[position]
+    others = [i for i in range(3) if i != target.index_in_identity]
+    other = others[rng.integers(2)] - target.index_in_identity
+    return input_pipeline.pair(target, records[position + other], 64)
+
+  expected = (
+    grain.MapDataset.range(len(records)).seed(5).shuffle().repeat()
+    .random_map(draw).batch(4, drop_remainder=True)
+  )  # fmt: skip
+  iterator = input_pipeline.train_batches(_config(synth_data, seed=5))
+  batches = _take(iterator, 50)
+  _assert_same(batches, _take(iter(expected.to_iter_dataset()), 50))
+  assert iterator.get_state() == {'next_index': 50}
 
 
 def test_a_reference_is_another_picture_of_the_same_person(synth_data):
@@ -157,3 +199,59 @@ def test_damaged_records_are_one_clear_line(synth_data, tmp_path):
   for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0', oblong.getvalue()):
     with pytest.raises(InputError):
       input_pipeline.decode(broken, 64)
+
+
+def _copy(synth_data, tmp_path):
+  shutil.copytree(synth_data, tmp_path / 'data')
+  (folder,) = (tmp_path / 'data' / 'synth_id').iterdir()
+  return str(tmp_path / 'data'), folder
+
+
+def test_no_file_of_records_is_read_at_the_start(synth_data, tmp_path):
+  expected = len(input_pipeline.Records(synth_data, 'synth_id', 'train'))
+  data_dir, folder = _copy(synth_data, tmp_path)
+  (shard,) = folder.glob('*-train.array_record*')
+  content = shard.read_bytes()
+  shard.write_bytes(b'')
+  records = input_pipeline.Records(data_dir, 'synth_id', 'train')
+  assert len(records) == expected
+  shard.write_bytes(content)
+  assert records[expected - 1].index_in_identity == 2
+  # Where nothing tells the lengths, the files do.
+  (folder / 'dataset_info.json').unlink()
+  records = input_pipeline.Records(data_dir, 'synth_id', 'train')
+  assert len(records) == expected
+
+
+@pytest.mark.parametrize(
+  'lengths', [['1000'], ['-1'], ['x'], [], ['3', '3'], 3, [None]]
+)
+def test_wrong_lengths_are_one_clear_line_or_not_used(
+  synth_data, tmp_path, lengths
+):
+  data_dir, folder = _copy(synth_data, tmp_path)
+  path = folder / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  info['splits'][0]['shardLengths'] = lengths
+  path.write_text(json.dumps(info))
+  records = input_pipeline.Records(data_dir, 'synth_id', 'train')
+  if lengths != ['1000']:
+    assert records[len(records) - 1].index_in_identity == 2
+    return
+  with pytest.raises(InputError, match='cannot read record 999') as caught:
+    records[999]
+  assert '\n' not in str(caught.value)
+
+
+def test_a_damaged_picture_is_named(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+  broken = dataclasses.replace(records[1], image=records[1].image[:700])
+  with pytest.raises(InputError, match=broken.filename):
+    input_pipeline.pair(records[0], broken, 64)
+
+
+def test_threads_follow_the_cores(monkeypatch):
+  for cores, threads in ((1, 4), (2, 4), (12, 12), (200, 16)):
+    monkeypatch.setattr(parallel, 'cpu_count', lambda cores=cores: cores)
+    assert input_pipeline.reader_threads(0) == threads
+  assert input_pipeline.reader_threads(3) == 3

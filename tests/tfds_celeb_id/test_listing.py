@@ -200,7 +200,11 @@ def test_whatever_it_says_every_entry_is_used_or_rejected(parse, data):
   found = parse(json.dumps(said).encode('ascii'))
   number = len(said)
   if parse is listing.parse_aligned:
-    number = sum(len(entries) for entries in said.values())
+    number = 0
+    for entries in said.values():
+      objects = sum(isinstance(entry, dict) for entry in entries)
+      # What is no entry at all is told once a person.
+      number += objects + (objects < len(entries))
   assert len(found) == number
   used = [each for each in found if not isinstance(each, records.Rejected)]
   assert len({each.filename for each in used}) == len(used)
@@ -233,3 +237,8 @@ def test_any_bytes_are_a_listing_or_refused(data):
     listing.parse_aligned(data)
   except InputError as error:
     assert '\n' not in str(error)
+
+
+def test_numbers_in_the_place_of_entries_are_reported_once():
+  found = listing.parse_aligned(b'{"a": [' + b'0,' * 100_000 + b'1]}')
+  assert [each.reason for each in found] == ['its entry is not an object']

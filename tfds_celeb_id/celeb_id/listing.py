@@ -81,8 +81,18 @@ def parse_aligned(data: bytes) -> list[Aligned | records.Rejected]:
   return _unique(
     _entry(_aligned, identity, entry, _name_in(entry))
     for identity, entries in _load(data).every()
-    for entry in (entries if isinstance(entries, list) else [entries])
+    for entry in _entries(entries)
   )
+
+
+def _entries(entries: Any) -> list[Any]:
+  """What is listed of a person: all objects, and one of what is none."""
+  if not isinstance(entries, list):
+    return [entries]
+  # Millions of numbers need not be reported one by one.
+  others = (entry for entry in entries if not isinstance(entry, dict))
+  objects = [entry for entry in entries if isinstance(entry, dict)]
+  return [*objects, *itertools.islice(others, 1)]
 
 
 def parse_raw(data: bytes) -> list[Raw | records.Rejected]:
