@@ -109,10 +109,29 @@ def convolve_doubled(
 ) -> Float[Array, 'n 2*h 2*w o']:
   """Repeats every pixel twice each way, and convolves that; padding `SAME`.
 
-  Of three pixels in a row two are always the same: their taps are added, which
-  leaves four of nine, and the repeated picture is never made.
+  TPUs repeat the pixels while they read them; others would write them down.
   """
   del strides, padding, options  # Always 1, `SAME`, and none.
+  return jax.lax.platform_dependent(
+    x, kernel, tpu=_convolve_repeated, default=convolve_pairs
+  )
+
+
+def _convolve_repeated(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  repeated = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+  return jax.lax.conv_general_dilated(
+    repeated, kernel, (1, 1), 'SAME', dimension_numbers=DIMENSIONS
+  )
+
+
+def convolve_pairs(
+  x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c o']
+) -> Float[Array, 'n 2*h 2*w o']:
+  """The same without repeating them.
+
+  Of three pixels in a row two are always equal: their taps are added, which
+  leaves four of nine.
+  """
   kernels = _of_pairs(_of_pairs(kernel, 0), 2)  # [i, p, j, q, c, o]
   kernels = kernels.transpose(1, 3, 4, 0, 2, 5)
   n, h, w, _ = x.shape

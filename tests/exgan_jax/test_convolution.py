@@ -54,10 +54,20 @@ def test_doubled_equals_repeated(shape):
   rng = np.random.default_rng(0)
   x = rng.normal(size=shape).astype(np.float32)
   kernel = rng.normal(size=(3, 3, shape[-1], 4)).astype(np.float32)
-  convolve = functools.partial(
-    convolution.convolve_doubled, strides=(1, 1), padding='SAME'
-  )
-  _assert_the_same(convolve, doubled, x, kernel)
+  _assert_the_same(convolution.convolve_pairs, doubled, x, kernel)
+
+
+def test_tpus_repeat_pixels_and_others_do_not():
+  x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5))
+  traced = jax.jit(
+    lambda x: convolution.convolve_doubled(x, kernel, (1, 1), 'SAME')
+  ).trace(x)
+  taps = {
+    platform: 'tensor<2x2x2x20xf32>'
+    in traced.lower(lowering_platforms=(platform,)).as_text()
+    for platform in ('cpu', 'cuda', 'tpu')
+  }
+  assert taps == {'cpu': True, 'cuda': True, 'tpu': False}
 
 
 def _assert_the_same(convolve, other, x, kernel):
