@@ -177,7 +177,8 @@ def _torch(job: Job) -> Iterator[Answer]:
       torch_variants.trainers(config, weights, job.device, job.variants, batch)
     )
     if trainer is None:
-      return {'out_of_memory': True, 'variants': tried}
+      # Memory, if it was the last one's reason, too; it is asked for the least.
+      raise RuntimeError(f'no variant runs: {tried[-1]["failed"]}')
     inference, paint = torch_variants.fastest(
       torch_variants.painters(trainer, job.device, job.eager, single)
     )
