@@ -212,7 +212,8 @@ def test_a_browser_needs_no_horizontal_scrolling(page, tmp_path, width):
   shown = subprocess.run(
     [
       'chromium', '--headless', '--no-sandbox', '--disable-gpu',
-      '--hide-scrollbars', '--disable-dev-shm-usage',
+      '--hide-scrollbars', '--disable-dev-shm-usage', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update',
       f'--user-data-dir={tmp_path / "profile"}',
       '--dump-dom', wrapper.as_uri(),
     ],
