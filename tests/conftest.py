@@ -1,4 +1,4 @@
-"""Strict numerics for every test, and one tiny drawn data set for all."""
+"""Strict numerics for every test, and what many of them look at."""
 
 import os
 import pathlib
@@ -21,6 +21,28 @@ import pytest
 
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+_SHARED = pathlib.Path(__file__).parents[2] / 'shared'
+
+
+@pytest.fixture(scope='session')
+def photographs() -> pathlib.Path:
+  """Folder of real photographs; they are no part of the project."""
+  folder = pathlib.Path(os.environ.get('EXGAN_TEST_DATA') or _SHARED / 'data')
+  if not folder.is_dir():
+    pytest.skip('no real photographs: EXGAN_TEST_DATA names no folder')
+  return folder
+
+
+@pytest.fixture(scope='session')
+def bundle() -> pathlib.Path:
+  """Path of the face landmark bundle, where MediaPipe is installed too."""
+  pytest.importorskip('mediapipe')
+  named = os.environ.get('EXGAN_FACE_LANDMARKER')
+  path = pathlib.Path(named or _SHARED / 'models' / 'face_landmarker.task')
+  if not path.is_file():
+    pytest.skip('no bundle: EXGAN_FACE_LANDMARKER names no file')
+  return path
 
 
 @pytest.fixture(scope='session')

@@ -35,6 +35,9 @@ class Face:
     roll: degrees by which the line from the left to the right eye falls.
     opened: how sure it is that both eyes are open, 0 to 1; NaN if unknown.
     closed: how sure it is that an eye is closed, 0 to 1; NaN if unknown.
+    yaw: degrees by which the right side of the face is turned away from the
+      camera; NaN if unknown.
+    pitch: degrees by which the chin is; NaN if unknown.
   """
 
   eyes: tuple[Point | None, Point | None]
@@ -46,6 +49,8 @@ class Face:
   roll: float
   opened: float = math.nan
   closed: float = math.nan
+  yaw: float = math.nan
+  pitch: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,8 @@ MAX_FACES = 5
 
 # Points of MediaPipe's mesh; left and right as the viewer sees them.
 _IRIS_LEFT, _IRIS_RIGHT = 468, 473
+_CORNER_LEFT, _CORNER_RIGHT = 33, 263
+_FOREHEAD, _CHIN = 10, 152
 _MOUTH_CORNERS = [61, 291]
 # The side of the face box per larger side of the landmarks' bounding box. With
 # it the boxes agree with those that were published along with Celeb-ID's kind
@@ -76,8 +78,8 @@ class FaceLandmarker:
       InputError: MediaPipe is not installed, or the bundle cannot be used.
     """
     bundle = find_bundle(bundle)
-    with _quiet_stderr():
-      mediapipe = _import_mediapipe()
+    with quiet_stderr():
+      mediapipe = import_mediapipe()
       vision = mediapipe.tasks.vision
       try:
         self._landmarker = vision.FaceLandmarker.create_from_options(
@@ -108,7 +110,8 @@ class FaceLandmarker:
     result = self._landmarker.detect(self._image(np.ascontiguousarray(image)))
     faces = [
       face_from_landmarks(
-        np.array([(p.x * width, p.y * height) for p in points]),
+        # Depth is in widths of the picture, and falls towards the camera.
+        np.array([(p.x * width, p.y * height, p.z * width) for p in points]),
         max(
           s.score
           for s in shapes
@@ -123,7 +126,8 @@ class FaceLandmarker:
 
   def close(self) -> None:
     """Frees the network. Left to the interpreter's exit, it would complain."""
-    self._landmarker.close()
+    with quiet_stderr():
+      self._landmarker.close()
 
   def __enter__(self) -> 'FaceLandmarker':
     return self
@@ -133,9 +137,10 @@ class FaceLandmarker:
 
 
 def face_from_landmarks(
-  points: Float[np.ndarray, '478 2'], blink: float
+  solid: Float[np.ndarray, '478 3'], blink: float
 ) -> Face:
-  """Returns the face that MediaPipe's 478 points (pixels) describe."""
+  """Returns the face that MediaPipe's 478 points (x, y, z; pixels) describe."""
+  points = solid[:, :2]
   low, high = points.min(axis=0), points.max(axis=0)
   side = _BOX_PER_LANDMARKS * max(high - low)
   x, y = (low + high) / 2
@@ -151,10 +156,17 @@ def face_from_landmarks(
     roll=float(roll),
     opened=1 - float(blink),
     closed=float(blink),
+    yaw=_slope(solid[_CORNER_RIGHT] - solid[_CORNER_LEFT]),
+    pitch=_slope(solid[_CHIN] - solid[_FOREHEAD]),
   )
 
 
-def _import_mediapipe():
+def _slope(line: Float[np.ndarray, '3']) -> float:
+  """Degrees by which a line leads away from the camera."""
+  return float(np.degrees(np.arctan2(line[2], np.hypot(line[0], line[1]))))
+
+
+def import_mediapipe():
   """Imports MediaPipe without TensorFlow.
 
   Where TensorFlow is installed, MediaPipe would load all of it, seconds and
@@ -178,7 +190,7 @@ def _import_mediapipe():
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
   """Holds back what native code writes to stderr, unless the body fails."""
   sys.stderr.flush()
   stderr = os.dup(2)

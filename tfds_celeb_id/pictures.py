@@ -44,7 +44,7 @@ def read_picture(
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
       with Image.open(path, formats=FORMATS) as image:
-        _check_size(image.width, image.height)
+        check_size(image.width, image.height)
         image.load()
         return np.array(_to_rgb(_upright(image)))
   except UnusablePictureError:
@@ -71,7 +71,7 @@ def picture_size(path: str | os.PathLike) -> tuple[int, int]:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
       with Image.open(path, formats=FORMATS) as image:
-        _check_size(image.width, image.height)
+        check_size(image.width, image.height)
         size = image.height, image.width
         # Of a TIFF it is upright already. Of a PNG the EXIF data may come last,
         # and Pillow would decode all of it.
@@ -86,7 +86,7 @@ def picture_size(path: str | os.PathLike) -> tuple[int, int]:
     raise UnusablePictureError('not a picture') from error
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
   if min(width, height) < MIN_SIDE:
     raise UnusablePictureError('too small')
   if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
