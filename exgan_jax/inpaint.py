@@ -1,0 +1,369 @@
+"""Photograph in, photograph out: the eyes that are closed are painted open."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from exgan_jax import faces, photograph, references
+from exgan_jax.embedding import CodeEmbedding, OnnxEmbedding
+from exgan_jax.face_search import FaceFinder
+from exgan_jax.faces import AlignedFace
+from exgan_jax.painter import Painter, lay_over
+from exgan_jax.photograph import Photograph
+from exgan_jax.references import Candidate, Choice
+from tfds_celeb_id import InputError
+from tfds_celeb_id.alignment import Face
+
+Source = str | os.PathLike | np.ndarray | Photograph
+
+# A face narrower than this, in pixels, leaves less than ten for an eye.
+SMALLEST_FACE = 32
+# Eyes nearer to each other than this part of the face's width are seen from
+# the side, and one of them hardly at all.
+_NARROWEST = 0.16
+
+PAINTED, OPEN = 'painted', 'the eyes look open'
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What was done about one face of a photograph.
+
+  Attributes:
+    number: of the face, counted from the left, the first one 1.
+    face: where it is, and how far its eyes were closed.
+    done: `painted`, or why it was not.
+    choice: the reference and what spoke for it; None where none was chosen.
+    closed_after: MediaPipe's blink score of the painted face; None if no face
+      is found there, or nothing was painted.
+    before: the face, aligned; None where it was not looked at.
+    after: likewise, painted.
+  """
+
+  number: int
+  face: Face
+  done: str
+  choice: Choice | None = None
+  closed_after: float | None = None
+  before: AlignedFace | None = None
+  after: AlignedFace | None = None
+
+  def line(self, count: int) -> str:
+    """The same for people, of one face of so many."""
+    text = f'face {self.number} of {count}: {self.done}'
+    if self.choice is None:
+      return text
+    seen = 'not found again'
+    if self.closed_after is not None:
+      seen = f'closed {self.face.closed:.2f} -> {self.closed_after:.2f}'
+    return f'{text} after {self.choice.candidate.name} ({seen})'
+
+  def told(self) -> dict[str, Any]:
+    """All of it that can be written as JSON."""
+    box = [
+      round(number, 1)
+      for number in (self.face.x, self.face.y, self.face.width)
+    ]
+    chosen = self.choice and {
+      'reference': self.choice.candidate.name,
+      'chosen_by': self.choice.told(),
+    }
+    after = self.closed_after
+    return {
+      'face': self.number,
+      'centre_and_width': box,
+      'done': self.done,
+      'closed_before': round(self.face.closed, 3),
+      'closed_after': None if after is None else round(after, 3),
+      **(chosen or {}),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """A photograph, and what was done about its faces, from left to right."""
+
+  photograph: Photograph
+  faces: tuple[Found, ...]
+
+  @property
+  def painted(self) -> list[Found]:
+    return [found for found in self.faces if found.done == PAINTED]
+
+  def told(self) -> list[dict[str, Any]]:
+    """What can be written as JSON of every face."""
+    return [found.told() for found in self.faces]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """How a photograph is worked on.
+
+  Attributes:
+    face: the number of the one face to paint, from the left; None: the one
+      whose eyes are closed.
+    all_faces: paint all whose eyes are closed.
+    force: paint eyes that look open, too.
+    seamless: shift the colours of what is painted to those around it.
+    same_person: what the cosine of two embeddings of one person exceeds.
+  """
+
+  face: int | None = None
+  all_faces: bool = False
+  force: bool = False
+  seamless: bool = False
+  same_person: float = references.SAME_PERSON
+
+  def __post_init__(self):
+    if self.face is not None and self.all_faces:
+      raise InputError('--face and --all-faces exclude each other')
+    if self.face is not None and self.face < 1:
+      raise InputError('--face counts from 1, from the left')
+
+
+DEFAULT = Options()
+
+
+class Inpainter:
+  """Opens eyes in photographs; use it as a context or `close` it.
+
+  Args:
+    painter: the trained model.
+    finder: finds faces.
+    embed: tells people apart by their faces, if anything does.
+    code: tells them apart by their eyes, if anything does.
+  """
+
+  def __init__(
+    self,
+    painter: Painter,
+    finder: FaceFinder,
+    embed: references.Embed | None = None,
+    code: references.Embed | None = None,
+  ):
+    self._painter, self._finder = painter, finder
+    self._embed, self._code = embed, code
+
+  @classmethod
+  def from_workdir(
+    cls,
+    workdir: str | os.PathLike | None = None,
+    *,
+    step: int | None = None,
+    face_landmarker: str | os.PathLike | None = None,
+    face_embedding: str | os.PathLike | None = None,
+    compressor: str | os.PathLike | None = None,
+  ) -> Inpainter:
+    """Makes one of a trained model.
+
+    Args:
+      workdir: folder of a run, or an exported model; the small model inside
+        this package by default.
+      step: of the checkpoint; the newest by default.
+      face_landmarker: MediaPipe's bundle; `landmarks.find_bundle` looks for it
+        by default.
+      face_embedding: a face recognition network in ONNX, for references of
+        several people.
+      compressor: workdir of one, for the same; a code model has its own.
+
+    Raises:
+      InputError: one of them is missing or is something else.
+    """
+    painter = Painter.restore(workdir, step)
+    code = painter.code_embedding()
+    if compressor is not None:
+      code = CodeEmbedding.from_workdir(compressor)
+    embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
+    return cls(painter, FaceFinder(face_landmarker), embed, code)
+
+  def close(self) -> None:
+    self._finder.close()
+
+  def find(self, image: UInt8[np.ndarray, 'h w 3']) -> list[Face]:
+    """The faces of a photograph, from left to right."""
+    return self._finder(image)
+
+  def __enter__(self) -> Inpainter:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def __call__(
+    self, photo: Source, reference: Source | Sequence[Source], **options
+  ) -> UInt8[np.ndarray, 'h w 3']:
+    """Paints the closed eyes of a photograph open.
+
+    Args:
+      photo: path, or array as `photograph.from_array` takes it.
+      reference: a picture, or several, of the same person with open eyes.
+      **options: those of `Options`.
+
+    Returns:
+      The photograph, upright, in 8 bits RGB of its own colour profile.
+
+    Raises:
+      InputError: it cannot be read, or there was nothing to paint.
+    """
+    several = isinstance(reference, list | tuple)
+    candidates = self.candidates(reference if several else [reference])
+    result = self.open_eyes(
+      photograph.load(photo), candidates, Options(**options)
+    )
+    check_painted(result)
+    return result.photograph.seen()
+
+  def candidates(self, sources: Iterable[Source]) -> list[Candidate]:
+    """The faces in some pictures, which may tell whose eyes to paint.
+
+    Raises:
+      InputError: a picture cannot be read, or none of them shows a face.
+    """
+    found = [
+      candidate
+      for number, source in enumerate(sources, 1)
+      for candidate in self._candidates_in(source, number)
+    ]
+    if not found:
+      raise InputError('no face in the reference')
+    return found
+
+  def candidates_or_none(self, source: Source) -> list[Candidate]:
+    """As `candidates`, but nothing where one picture is of no use."""
+    try:
+      return list(self._candidates_in(source, 1))
+    except InputError:
+      return []
+
+  def _candidates_in(
+    self, source: Source, number: int
+  ) -> Iterable[Candidate]:
+    picture = photograph.load(source)
+    is_path = isinstance(source, str | os.PathLike)
+    name = os.fspath(source) if is_path else f'reference {number}'
+    image = picture.seen()
+    everybody = self.find(image)
+    for face in everybody:
+      try:
+        aligned = faces.align_face(picture, image, face)
+      except InputError:
+        continue
+      yield self._candidate(name, aligned, picture, len(everybody) == 1)
+
+  def _candidate(
+    self, name: str, aligned: AlignedFace, picture: Photograph, alone: bool
+  ) -> Candidate:
+    return Candidate(
+      name, aligned, picture.size, alone,
+      embedding=self._embed and self._embed(aligned),
+      code=self._code and self._code(aligned),
+    )  # fmt: skip
+
+  def open_eyes(
+    self,
+    picture: Photograph,
+    candidates: Sequence[Candidate],
+    options: Options = DEFAULT,
+  ) -> Result:
+    """Paints what is to be painted, and tells of every face what was done.
+
+    Raises:
+      InputError: there is no face of the number that was asked for.
+    """
+    image = picture.seen()
+    everybody = self.find(image)
+    if options.face is not None and options.face > len(everybody):
+      raise InputError(
+        f'--face {options.face}: only {len(everybody)} face(s) were found'
+      )
+    reasons = _reasons(everybody, options)
+    found = []
+    for number, (face, reason) in enumerate(
+      zip(everybody, reasons, strict=True), 1
+    ):
+      done = Found(number, face, reason)
+      if reason == PAINTED:
+        picture, done = self._paint(
+          picture, image, done, len(everybody) == 1, candidates, options
+        )
+      found.append(done)
+    return Result(picture, tuple(found))
+
+  def _paint(
+    self,
+    picture: Photograph,
+    image: np.ndarray,
+    found: Found,
+    alone: bool,
+    candidates: Sequence[Candidate],
+    options: Options,
+  ) -> tuple[Photograph, Found]:
+    try:
+      aligned = faces.align_face(picture, image, found.face)
+    except InputError as error:
+      return picture, dataclasses.replace(found, done=str(error))
+    target = self._candidate('', aligned, picture, alone)
+    choice = references.choose(target, candidates, options.same_person)
+    if choice is None:
+      reason = 'no picture of this person with open eyes among the references'
+      return picture, dataclasses.replace(found, done=reason)
+    painted = self._painter(aligned, choice.candidate.aligned)
+    picture = lay_over(picture, painted, options.seamless)
+    after = picture.seen()
+    again = self._finder.again(after, found.face)
+    return picture, dataclasses.replace(
+      found,
+      choice=choice,
+      closed_after=again and again.closed,
+      before=aligned,
+      after=faces.align_face(picture, after, found.face),
+    )
+
+
+def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
+  """Of each face, that it is to be painted, or why not."""
+  reasons = []
+  for number, face in enumerate(everybody, 1):
+    if options.face is not None and number != options.face:
+      reasons.append('not asked for')
+    elif not options.force and faces.is_open(face):
+      reasons.append(OPEN)
+    elif face.width < SMALLEST_FACE:
+      reasons.append(f'smaller than {SMALLEST_FACE} px')
+    elif _eye_distance(face) < _NARROWEST * face.width:
+      reasons.append('seen from the side')
+    else:
+      reasons.append(PAINTED)
+  several = reasons.count(PAINTED) > 1 and not options.all_faces
+  if several:
+    ours = ', '.join(
+      str(n) for n, reason in enumerate(reasons, 1) if reason == PAINTED
+    )
+    doubt = f'one of several (faces {ours}): --face N or --all-faces'
+    reasons = [doubt if reason == PAINTED else reason for reason in reasons]
+  return reasons
+
+
+def _eye_distance(face: Face) -> float:
+  return float(np.hypot(*np.subtract(*face.eyes)))
+
+
+def check_painted(result: Result) -> None:
+  """Makes sure that something was painted.
+
+  Raises:
+    InputError: nothing was; the message says why.
+  """
+  if result.painted:
+    return
+  if not result.faces:
+    raise InputError('no face in the photograph')
+  reasons = sorted({found.done for found in result.faces})
+  hint = ' (--force paints them nevertheless)' if OPEN in reasons else ''
+  raise InputError(f'nothing to paint: {"; ".join(reasons)}{hint}')
