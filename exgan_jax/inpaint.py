@@ -62,7 +62,13 @@ class Found:
     seen = 'not found again'
     if self.closed_after is not None:
       seen = f'closed {self.face.closed:.2f} -> {self.closed_after:.2f}'
-    return f'{text} after {self.choice.candidate.name} ({seen})'
+    told = self.choice.told()
+    by = told.pop('told_by')
+    reasons = ', '.join(f'{name} {value:.2f}' for name, value in told.items())
+    return (
+      f'{text} after {self.choice.candidate.name} ({seen})\n'
+      f'  chosen for: {reasons} (by {by})'
+    )
 
   def told(self) -> dict[str, Any]:
     """All of it that can be written as JSON."""

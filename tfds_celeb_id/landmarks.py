@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,6 +97,7 @@ class FaceLandmarker:
       self._image = lambda pixels: mediapipe.Image(
         image_format=mediapipe.ImageFormat.SRGB, data=pixels
       )
+      self._finalizer = weakref.finalize(self, close, self._landmarker)
       # The first picture sets the network up, which is when it writes the
       # rest of its notices.
       self.detect(np.zeros((64, 64, 3), np.uint8))
@@ -125,15 +127,24 @@ class FaceLandmarker:
     return sorted(faces, key=lambda face: -face.width)
 
   def close(self) -> None:
-    """Frees the network. Left to the interpreter's exit, it would complain."""
-    with quiet_stderr():
-      self._landmarker.close()
+    """Frees the network, as the interpreter's exit does otherwise."""
+    self._finalizer()
 
   def __enter__(self) -> 'FaceLandmarker':
     return self
 
   def __exit__(self, *_) -> None:
     self.close()
+
+
+def close(network) -> None:
+  """Closes a network of MediaPipe's, which tells more of it than one wants.
+
+  It has to be done before the interpreter is half gone: `weakref.finalize` is
+  the way.
+  """
+  with quiet_stderr():
+    network.close()
 
 
 def face_from_landmarks(

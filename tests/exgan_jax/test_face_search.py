@@ -1,5 +1,7 @@
 """Faces of any size, at any place and turned anyhow, by MediaPipe itself."""
 
+import subprocess
+import sys
 import zipfile
 
 import cv2
@@ -105,3 +107,17 @@ def test_other_files_are_no_bundle(tmp_path):
     FaceFinder(path)
   with pytest.raises(InputError, match='no face landmark bundle at'):
     FaceFinder(tmp_path / 'none')
+
+
+def test_one_that_is_left_open_says_nothing(bundle):
+  code = (
+    'import sys, numpy as np\n'
+    'from exgan_jax.face_search import FaceFinder\n'
+    'finder = FaceFinder(sys.argv[1])\n'
+    'print(finder(np.zeros((200, 200, 3), np.uint8)))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code, bundle], capture_output=True, text=True
+  )
+  assert done.returncode == 0 and done.stdout == '[]\n'
+  assert done.stderr == ''
