@@ -21,7 +21,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from exgan_jax import drawn_example, faces, photograph, photograph_file
+from exgan_jax import (
+  drawn_example,
+  faces,
+  photograph,
+  photograph_file,
+  photograph_reader,
+)
 from exgan_jax.inpaint import Inpainter, Options, Result, check_painted
 from tfds_celeb_id import InputError
 
@@ -207,7 +213,7 @@ def _read(path: str | None) -> photograph.Photograph:
   if not path:
     raise InputError('the photograph is missing')
   try:
-    return photograph.read(path)
+    return photograph_reader.read(path)
   except InputError as error:
     # The user has not seen the folder that it is in.
     name = pathlib.Path(path).name

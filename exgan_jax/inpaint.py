@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax import faces, photograph, references
+from exgan_jax import faces, photograph_reader, references
 from exgan_jax.embedding import CodeEmbedding, OnnxEmbedding
 from exgan_jax.face_search import FaceFinder
 from exgan_jax.faces import AlignedFace
@@ -220,7 +220,7 @@ class Inpainter:
     several = isinstance(reference, list | tuple)
     candidates = self.candidates(reference if several else [reference])
     result = self.open_eyes(
-      photograph.load(photo), candidates, Options(**options)
+      photograph_reader.load(photo), candidates, Options(**options)
     )
     check_painted(result)
     return result.photograph.seen()
@@ -250,7 +250,7 @@ class Inpainter:
   def _candidates_in(
     self, source: Source, number: int
   ) -> Iterable[Candidate]:
-    picture = photograph.load(source)
+    picture = photograph_reader.load(source)
     is_path = isinstance(source, str | os.PathLike)
     name = os.fspath(source) if is_path else f'reference {number}'
     image = picture.seen()

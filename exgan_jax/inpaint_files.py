@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from exgan_jax import photograph, photograph_file, sheet
+from exgan_jax import photograph, photograph_file, photograph_reader, sheet
 from exgan_jax.inpaint import (
   DEFAULT,
   Found,
@@ -59,7 +59,7 @@ def inpaint_file(
   targets = [output, *([] if compare is None else [compare])]
   for target in targets:
     _check_target(target, [photo, *pictures])
-  picture = photograph.read(photo)
+  picture = photograph_reader.read(photo)
   photograph_file.check_holds(picture, photograph.format_of(output))
   candidates = _candidates(inpainter, references, pictures, [photo])
   result = inpainter.open_eyes(picture, candidates, options)
@@ -136,7 +136,7 @@ def _one_of_many(
 ) -> tuple[Result | list[dict], pathlib.Path | None]:
   """What was found, or a line that says why nothing was; where it is now."""
   try:
-    picture = photograph.read(photo)
+    picture = photograph_reader.read(photo)
     others = [c for c in candidates if not _same_file(c.name, photo)]
     result = inpainter.open_eyes(picture, others, options)
     if not result.faces:

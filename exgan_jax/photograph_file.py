@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from exgan_jax.photograph import Photograph, format_of, without_layout
+from exgan_jax.photograph import Photograph, format_of
+from exgan_jax.photograph_reader import without_layout
 from tfds_celeb_id import InputError
 
 # https://cv.iptc.org/newscodes/digitalsourcetype

@@ -13,7 +13,12 @@ import collections
 import pathlib
 import statistics
 
-from exgan_jax import compilation, inpaint_files, photograph, photograph_file
+from exgan_jax import (
+  compilation,
+  inpaint_files,
+  photograph_file,
+  photograph_reader,
+)
 from exgan_jax import sheet as sheet_lib
 from exgan_jax.inpaint import Inpainter, Options
 
@@ -61,7 +66,9 @@ def _open(inpainter, path, arguments):
     for candidate in inpainter.candidates_or_none(reference)
   ]
   result = inpainter.open_eyes(
-    photograph.read(path), candidates, Options(seamless=arguments.seamless)
+    photograph_reader.read(path),
+    candidates,
+    Options(seamless=arguments.seamless),
   )
   if not result.painted:
     return [], '; '.join(sorted({face.done for face in result.faces}))

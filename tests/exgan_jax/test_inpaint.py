@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exgan_jax import faces, inpaint_files, photograph
+from exgan_jax import faces, inpaint_files, photograph, photograph_reader
 from exgan_jax.inpaint import PAINTED, Inpainter, Options
 from tfds_celeb_id import InputError
 
@@ -136,7 +136,7 @@ def test_every_pixel_outside_is_kept_in_every_kind_of_file(
   for name, pixels in kinds.items():
     path = tmp_path / f'{name}.png'
     Image.fromarray(pixels).save(path)
-    picture = photograph.read(path)
+    picture = photograph_reader.read(path)
     result = inpainter.open_eyes(picture, candidates)
     changed = (result.photograph.pixels != picture.pixels).any(axis=-1)
     assert changed.any() and not changed[~near].any(), name
