@@ -44,8 +44,9 @@ _ABOUT = """# Open eyes
 Somebody blinked. Give that photograph and another one of the same person with
 open eyes. Nothing leaves this computer."""
 _SMALL_MODEL = """*This is the small model inside the package. It has learnt
-from drawn faces alone: on photographs expect drawn eyes. Train one on
-photographs, and start `exgan app --workdir RUN`.*"""
+from drawn faces alone: on photographs it lays the reference's eyes down in the
+reference's light. Train one on photographs, and start
+`exgan app --workdir RUN`.*"""
 _DUTY = """Ask the person first. The result says in its metadata (IPTC digital
 source type) that a trained model has painted in it; leave that in, and say so
 where you show it."""

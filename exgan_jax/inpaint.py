@@ -188,6 +188,11 @@ class Inpainter:
     embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
     return cls(painter, FaceFinder(face_landmarker), embed, code)
 
+  @property
+  def tells_people_apart(self) -> bool:
+    """Whether anything but their place tells whose faces they are."""
+    return self._embed is not None or self._code is not None
+
   def close(self) -> None:
     self._finder.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ from exgan_jax.inpaint import (
 )
 from exgan_jax.references import Candidate
 from tfds_celeb_id import InputError, progress
+
+logger = logging.getLogger(__name__)
 
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
@@ -204,6 +207,15 @@ def _candidates(
       candidates += inpainter.candidates_or_none(picture)
   if not candidates:
     raise InputError('no face in the references')
+  is_one_person = all(c.alone for c in candidates) and not any(
+    pathlib.Path(path).is_dir() for path in references
+  )
+  if not inpainter.tells_people_apart and not is_one_person:
+    logger.warning(
+      'nothing tells who is who among the references but where they stand in'
+      ' pictures of a burst: all others are taken for the same person'
+      ' (--face-embedding, --compressor)'
+    )
   return candidates
 
 

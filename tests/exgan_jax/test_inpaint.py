@@ -189,6 +189,24 @@ def test_one_file(inpainter, files):
     assert sheet.width > 768
 
 
+def test_says_when_nothing_tells_who_is_who(
+  painters, inpainter, finder, files, caplog
+):
+  photo, folder = files / 'photos' / 'one.png', files / 'references'
+  output = files / 'out.png'
+
+  def warned(inpainter, reference):
+    caplog.clear()
+    inpaint_files.inpaint_file(inpainter, photo, [reference], output)
+    return 'nothing tells who is who' in caplog.text
+
+  assert warned(inpainter, folder)
+  assert not warned(inpainter, folder / 'open.png')
+  code = painters['code'].code_embedding()
+  telling = Inpainter(painters['guided'], finder, code=code)
+  assert not warned(telling, folder)
+
+
 def test_no_input_is_ever_written_over(inpainter, files):
   photo, reference = files / 'photos' / 'one.png', files / 'references'
   for target in (photo, reference / 'open.png'):
