@@ -6,40 +6,26 @@ and all of it when the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
 import signal
 import socket
 import tempfile
-import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
-
-from exgan_jax import (
-  drawn_example,
-  faces,
-  photograph,
-  photograph_file,
-  photograph_reader,
-)
-from exgan_jax.inpaint import Inpainter, Options, Result, check_painted
+from exgan_jax.app_page import ALL, CLOSED, Page
+from exgan_jax.inpaint import Inpainter
 from tfds_celeb_id import InputError
 
 logger = logging.getLogger(__name__)
 
 TITLE = 'Open eyes'
-MOST_REFERENCES = 20
 # Of files of the user's, and how often their age is looked at, in seconds.
 _KEPT_FOR, _LOOK_EVERY = 600, 60
-# Pictures are shown with at most so many pixels a side.
-_SHOWN = 1400
-_CLOSED, _ALL = 'the one with closed eyes', 'all with closed eyes'
 _ABOUT = """# Open eyes
 Somebody blinked. Give that photograph and another one of the same person with
 open eyes. Nothing leaves this computer."""
@@ -90,11 +76,24 @@ def serve(
     )  # fmt: skip
     logger.info('http://%s:%d (ctrl-c ends it)', host, port)
     try:
-      threading.Event().wait()
+      while True:
+        time.sleep(_LOOK_EVERY)
+        forget(pathlib.Path(folder), _KEPT_FOR)
     except (KeyboardInterrupt, SystemExit):
       pass
     finally:
       blocks.close(verbose=False)
+
+
+def forget(folder: pathlib.Path, age: float) -> None:
+  """Removes the files in a folder that are older than so many seconds.
+
+  Gradio does it for those that it has made, but not for all.
+  """
+  for path in folder.rglob('*'):
+    with contextlib.suppress(OSError):  # Gradio was faster.
+      if path.is_file() and time.time() - path.stat().st_mtime > age:
+        path.unlink()
 
 
 def _check_address(host: str, port: int) -> None:
@@ -119,130 +118,6 @@ footer {display: none !important}
 """
 
 
-class Page:
-  """What the page does; each method is one action of the user's.
-
-  Args:
-    inpainter: that paints; one photograph at a time.
-    folder: for results.
-  """
-
-  def __init__(self, inpainter: Inpainter, folder: pathlib.Path):
-    self._inpainter, self._folder = inpainter, folder
-    self._lock = threading.Lock()
-
-  def warm_up(self) -> None:
-    """Paints the drawn example, so that nobody waits for the compiler."""
-    self.paint(*self.example())
-
-  def example(self) -> tuple[str, list[str]]:
-    """Draws a photograph and its reference; returns their paths."""
-    folder = tempfile.mkdtemp(dir=self._folder)
-    photo, reference = drawn_example.draw(folder)
-    return photo, [reference]
-
-  def look(self, photo: str | None) -> tuple[UInt8[np.ndarray, 'h w 3'], int]:
-    """The photograph with its faces numbered, and how many there are.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    picture = _read(photo)
-    with self._lock:
-      image = picture.seen()
-      found = self._inpainter.find(image)
-    shown = Image.fromarray(_shown(picture.to_srgb(image)))
-    scale = shown.width / image.shape[1]
-    draw = ImageDraw.Draw(shown)
-    for number, face in enumerate(found, 1):
-      half = 0.4 * face.width * scale
-      x, y = face.x * scale, face.y * scale
-      draw.ellipse((x - half, y - half, x + half, y + half), outline='white',
-                   width=3)  # fmt: skip
-      font = ImageFont.load_default(max(14, half / 4))
-      text = f'{number}: {"open" if faces.is_open(face) else "closed"}'
-      draw.text((x, y + half), text, 'white', font, anchor='md',
-                stroke_width=2, stroke_fill='black')  # fmt: skip
-    return np.asarray(shown), len(found)
-
-  def paint(
-    self,
-    photo: str | None,
-    references: list[str] | None,
-    which: str = _CLOSED,
-    force: bool = False,
-    seamless: bool = False,
-  ) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Paints.
-
-    Returns:
-      Before and after, as they are shown; the file to download, the same bytes
-      as `exgan inpaint` writes; and what was done.
-
-    Raises:
-      InputError: something cannot be read, or there is nothing to paint.
-    """
-    picture = _read(photo)
-    if not references:
-      raise InputError('a picture with open eyes is missing')
-    if len(references) > MOST_REFERENCES:
-      raise InputError(f'at most {MOST_REFERENCES} reference pictures')
-    for path in references:
-      _read(path)
-    face = int(which.removeprefix('face ')) if which[-1:].isdigit() else None
-    options = Options(face, which == _ALL, force, seamless)
-    with self._lock:
-      candidates = self._inpainter.candidates(references)
-      result = self._inpainter.open_eyes(picture, candidates, options)
-    check_painted(result)
-    before, after = (
-      _shown(p.to_srgb(p.seen())) for p in (picture, result.photograph)
-    )
-    return before, after, self._save(result, photo), _told(result)
-
-  def _save(self, result: Result, photo: str) -> str:
-    suffix = pathlib.Path(photo).suffix.lower()
-    if suffix not in photograph.suffixes():
-      suffix = '.png'
-    folder = tempfile.mkdtemp(dir=self._folder)
-    path = pathlib.Path(folder) / f'{pathlib.Path(photo).stem}-open{suffix}'
-    photograph_file.save(result.photograph, path)
-    return os.fspath(path)
-
-
-def _read(path: str | None) -> photograph.Photograph:
-  if not path:
-    raise InputError('the photograph is missing')
-  try:
-    return photograph_reader.read(path)
-  except InputError as error:
-    # The user has not seen the folder that it is in.
-    name = pathlib.Path(path).name
-    raise InputError(str(error).replace(str(path), name)) from error
-
-
-def _shown(image: np.ndarray) -> np.ndarray:
-  scale = _SHOWN / max(image.shape)
-  if scale >= 1:
-    return image
-  return cv2.resize(
-    image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-  )
-
-
-def _told(result: Result) -> str:
-  lines = []
-  for found in result.faces:
-    line = f'- Face {found.number}: {found.done}'
-    if found.choice is not None:
-      name = pathlib.Path(found.choice.candidate.name).name
-      line += f' after {name}'
-    if found.closed_after is not None:
-      line += f'; closed {found.face.closed:.2f} → {found.closed_after:.2f}'
-    lines.append(line)
-  return '\n'.join(lines)
-
-
 def make_blocks(page: Page, is_pretrained: bool) -> Any:
   """The page itself, of Gradio's components.
 
@@ -264,18 +139,16 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
 
   def look(photo):
     if photo is None:
-      return None, gr.update(choices=[_CLOSED, _ALL], value=_CLOSED)
+      return None, gr.update(choices=[CLOSED, ALL], value=CLOSED)
     shown, count = page.look(photo)
     numbers = [f'face {number}' for number in range(1, count + 1)]
-    return shown, gr.update(choices=[_CLOSED, _ALL, *numbers], value=_CLOSED)
+    return shown, gr.update(choices=[CLOSED, ALL, *numbers], value=CLOSED)
 
   def paint(*inputs):
     before, after, path, told = page.paint(*inputs)
     return (before, after), gr.update(value=path, interactive=True), told
 
-  with gr.Blocks(
-    title=TITLE, analytics_enabled=False, delete_cache=(_LOOK_EVERY, _KEPT_FOR)
-  ) as blocks:
+  with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
     gr.Markdown(_ABOUT)
     if is_pretrained:
       gr.Markdown(_SMALL_MODEL)
@@ -290,7 +163,7 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
           label='The same person with open eyes',
           file_count='multiple', elem_id='references', height=120,
         )  # fmt: skip
-        which = gr.Dropdown([_CLOSED, _ALL], value=_CLOSED, label='Which face')
+        which = gr.Dropdown([CLOSED, ALL], value=CLOSED, label='Which face')
         force = gr.Checkbox(label='Paint eyes that look open, too')
         seamless = gr.Checkbox(label='Match the colours around them (Poisson)')
         press = gr.Button('Open the eyes', variant='primary', elem_id='press')

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import weakref
 import zipfile
 from collections.abc import Iterator
 
@@ -85,9 +84,7 @@ class FaceFinder:
         )
       except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f'{bundle} is not a face landmark bundle') from error
-      self._finalizer = weakref.finalize(
-        self, landmarks.close, self._detector
-      )
+      self._closer = landmarks.Closer(self._detector)
       self._image = lambda pixels: mediapipe.Image(
         image_format=mediapipe.ImageFormat.SRGB,
         data=np.ascontiguousarray(pixels),
@@ -108,7 +105,7 @@ class FaceFinder:
     return self._face(image, _Sight(1, face.x, face.y, face.width, face.roll))
 
   def close(self) -> None:
-    self._finalizer()
+    self._closer()
     self._landmarker.close()
 
   def __enter__(self) -> FaceFinder:

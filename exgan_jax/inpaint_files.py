@@ -11,14 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from exgan_jax import photograph, photograph_file, photograph_reader, sheet
-from exgan_jax.inpaint import (
-  DEFAULT,
-  Found,
-  Inpainter,
-  Options,
-  Result,
-  check_painted,
-)
+from exgan_jax.inpaint import DEFAULT, Inpainter, Options
+from exgan_jax.inpaint_result import Found, Result, check_painted
 from exgan_jax.references import Candidate
 from tfds_celeb_id import InputError, progress
 

@@ -4,12 +4,12 @@ MediaPipe belongs to the extra `photos` and is imported when the first
 `FaceLandmarker` is made. Its network is a separate file, the bundle.
 """
 
+import atexit
 import contextlib
 import os
 import pathlib
 import sys
 import tempfile
-import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,7 +97,7 @@ class FaceLandmarker:
       self._image = lambda pixels: mediapipe.Image(
         image_format=mediapipe.ImageFormat.SRGB, data=pixels
       )
-      self._finalizer = weakref.finalize(self, close, self._landmarker)
+      self._closer = Closer(self._landmarker)
       # The first picture sets the network up, which is when it writes the
       # rest of its notices.
       self.detect(np.zeros((64, 64, 3), np.uint8))
@@ -128,7 +128,7 @@ class FaceLandmarker:
 
   def close(self) -> None:
     """Frees the network, as the interpreter's exit does otherwise."""
-    self._finalizer()
+    self._closer()
 
   def __enter__(self) -> 'FaceLandmarker':
     return self
@@ -137,14 +137,23 @@ class FaceLandmarker:
     self.close()
 
 
-def close(network) -> None:
-  """Closes a network of MediaPipe's, which tells more of it than one wants.
+class Closer:
+  """Closes a network of MediaPipe's once: when called, or at the exit.
 
-  It has to be done before the interpreter is half gone: `weakref.finalize` is
-  the way.
+  MediaPipe registers its own end as it is imported, and cannot close anything
+  after that; what is registered later is called before.
   """
-  with quiet_stderr():
-    network.close()
+
+  def __init__(self, network):
+    self._network = network
+    atexit.register(self)
+
+  def __call__(self) -> None:
+    atexit.unregister(self)
+    network, self._network = self._network, None
+    if network is not None:
+      with quiet_stderr():
+        network.close()
 
 
 def face_from_landmarks(

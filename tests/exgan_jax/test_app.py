@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from exgan_jax import drawn_example
-from exgan_jax.app import MOST_REFERENCES, Page
+from exgan_jax.app import forget
+from exgan_jax.app_page import MOST_REFERENCES, Page
 from exgan_jax.inpaint import Inpainter
 from tfds_celeb_id import InputError, pictures
 
@@ -89,6 +90,16 @@ def test_the_example_is_drawn(tmp_path):
   photo, reference = drawn_example.draw(tmp_path)
   for path in (photo, reference):
     assert pictures.picture_size(path) == (512, 512)
+
+
+def test_old_files_are_forgotten(tmp_path):
+  (tmp_path / 'a').mkdir()
+  old, new = tmp_path / 'a' / 'old.png', tmp_path / 'new.png'
+  for path in (old, new):
+    path.write_bytes(b'-')
+  os.utime(old, (0, 0))
+  forget(tmp_path, 600)
+  assert new.exists() and not old.exists()
 
 
 @contextlib.contextmanager

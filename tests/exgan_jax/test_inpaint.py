@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from exgan_jax import faces, inpaint_files, photograph, photograph_reader
-from exgan_jax.inpaint import PAINTED, Inpainter, Options
+from exgan_jax.inpaint import Inpainter, Options
+from exgan_jax.inpaint_result import PAINTED
 from tfds_celeb_id import InputError
 
 BLINKED, OPEN = (5, 0, True), (5, 1, False)
