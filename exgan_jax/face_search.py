@@ -84,7 +84,7 @@ class FaceFinder:
         )
       except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f'{bundle} is not a face landmark bundle') from error
-      self._closer = landmarks.Closer(self._detector)
+      landmarks.outlive_exit(self._detector)
       self._image = lambda pixels: mediapipe.Image(
         image_format=mediapipe.ImageFormat.SRGB,
         data=np.ascontiguousarray(pixels),
@@ -105,7 +105,8 @@ class FaceFinder:
     return self._face(image, _Sight(1, face.x, face.y, face.width, face.roll))
 
   def close(self) -> None:
-    self._closer()
+    with landmarks.quiet_stderr():
+      self._detector.close()
     self._landmarker.close()
 
   def __enter__(self) -> FaceFinder:

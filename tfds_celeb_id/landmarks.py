@@ -4,8 +4,8 @@ MediaPipe belongs to the extra `photos` and is imported when the first
 `FaceLandmarker` is made. Its network is a separate file, the bundle.
 """
 
-import atexit
 import contextlib
+import ctypes
 import os
 import pathlib
 import sys
@@ -97,7 +97,7 @@ class FaceLandmarker:
       self._image = lambda pixels: mediapipe.Image(
         image_format=mediapipe.ImageFormat.SRGB, data=pixels
       )
-      self._closer = Closer(self._landmarker)
+      outlive_exit(self._landmarker)
       # The first picture sets the network up, which is when it writes the
       # rest of its notices.
       self.detect(np.zeros((64, 64, 3), np.uint8))
@@ -127,8 +127,9 @@ class FaceLandmarker:
     return sorted(faces, key=lambda face: -face.width)
 
   def close(self) -> None:
-    """Frees the network, as the interpreter's exit does otherwise."""
-    self._closer()
+    """Frees the network."""
+    with quiet_stderr():
+      self._landmarker.close()
 
   def __enter__(self) -> 'FaceLandmarker':
     return self
@@ -137,23 +138,13 @@ class FaceLandmarker:
     self.close()
 
 
-class Closer:
-  """Closes a network of MediaPipe's once: when called, or at the exit.
+def outlive_exit(network) -> None:
+  """Keeps the interpreter's end from closing a network of MediaPipe's.
 
-  MediaPipe registers its own end as it is imported, and cannot close anything
-  after that; what is registered later is called before.
+  It needs a thread for that, and when there are no threads any more prints
+  tracebacks instead. One that is left open ends with the process.
   """
-
-  def __init__(self, network):
-    self._network = network
-    atexit.register(self)
-
-  def __call__(self) -> None:
-    atexit.unregister(self)
-    network, self._network = self._network, None
-    if network is not None:
-      with quiet_stderr():
-        network.close()
+  ctypes.pythonapi.Py_IncRef(ctypes.py_object(network))
 
 
 def face_from_landmarks(
