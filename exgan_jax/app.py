@@ -71,7 +71,7 @@ def serve(
     blocks = make_blocks(page, is_pretrained)
     blocks.launch(
       server_name=host, server_port=port, quiet=True, share=False,
-      max_file_size=int(max_megabytes * 1e6), footer_links=[],
+      max_file_size=int(max_megabytes * 2**20), footer_links=[],
       ssr_mode=False, prevent_thread_lock=True, css=_CSS,
     )  # fmt: skip
     logger.info('http://%s:%d (ctrl-c ends it)', host, port)
