@@ -7,6 +7,7 @@ and all of it when the process ends.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import pathlib
@@ -60,6 +61,8 @@ def serve(
   if not max_megabytes > 0:
     raise InputError('--max-megabytes must be more than 0')
   _check_address(host, port)
+  if importlib.util.find_spec('gradio') is None:
+    raise InputError("the page needs Gradio: pip install 'exgan_jax[app]'")
   # The end of a process that is told to end is that of one that is left.
   signal.signal(signal.SIGTERM, lambda *_: _leave())
   with tempfile.TemporaryDirectory(prefix='exgan-app-') as folder:
@@ -119,12 +122,8 @@ footer {display: none !important}
 
 
 def make_blocks(page: Page, is_pretrained: bool) -> Any:
-  """The page itself, of Gradio's components.
-
-  Raises:
-    InputError: Gradio is not installed.
-  """
-  gr = _import_gradio()
+  """The page itself, of Gradio's components."""
+  import gradio as gr
 
   def checked(action: Callable) -> Callable:
     """Shows what is wrong with an input as one line on the page."""
@@ -185,13 +184,3 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
       checked(paint), inputs, outputs
     )
   return blocks
-
-
-def _import_gradio() -> Any:
-  try:
-    import gradio
-  except ImportError as error:
-    raise InputError(
-      f"the page needs Gradio: pip install 'exgan_jax[app]' ({error})"
-    ) from error
-  return gradio
