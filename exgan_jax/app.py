@@ -89,12 +89,9 @@ def serve(
 
 
 def forget(folder: pathlib.Path, age: float) -> None:
-  """Removes the files in a folder that are older than so many seconds.
-
-  Gradio does it for those that it has made, but not for all.
-  """
+  """Removes the files in a folder that are older than so many seconds."""
   for path in folder.rglob('*'):
-    with contextlib.suppress(OSError):  # Gradio was faster.
+    with contextlib.suppress(OSError):  # Gradio may have been faster.
       if path.is_file() and time.time() - path.stat().st_mtime > age:
         path.unlink()
 

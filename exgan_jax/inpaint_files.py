@@ -56,6 +56,8 @@ def inpaint_file(
   targets = [output, *([] if compare is None else [compare])]
   for target in targets:
     _check_target(target, [photo, *pictures])
+  if len(set(map(os.path.realpath, targets))) < len(targets):
+    raise InputError('--output and --compare are the same file')
   picture = photograph_reader.read(photo)
   photograph_file.check_holds(picture, photograph.format_of(output))
   candidates = _candidates(inpainter, references, pictures, [photo])
@@ -100,15 +102,21 @@ def inpaint_folder(
   for target in (output, *([] if compare is None else [pathlib.Path(compare)])):
     if target.resolve().is_relative_to(folder.resolve()):
       raise InputError(f'{target} is in {folder}, the folder of photographs')
-  photos = list_pictures([folder])
-  candidates = _candidates(inpainter, references, list_pictures(references))
+  photos, pictures = list_pictures([folder]), list_pictures(references)
+  for photo in photos:
+    name = photo.relative_to(folder)
+    for target in _targets(name, output, compare):
+      if any(_same_file(target, picture) for picture in pictures):
+        raise InputError(f'{target} is a reference: it would be lost')
+  candidates = _candidates(inpainter, references, pictures)
   output.mkdir(parents=True, exist_ok=True)
   painted = changed = 0
   with (output / LOG).open('w') as log:
     for photo in progress.bar(photos, unit='photo', desc='inpaint'):
       name = photo.relative_to(folder)
+      target, *sheets = _targets(name, output, compare)
       found, where = _one_of_many(
-        inpainter, photo, candidates, output / name, options
+        inpainter, photo, candidates, target, options
       )
       for told in found if isinstance(found, list) else found.told():
         line = {'photograph': name.as_posix(), **told}
@@ -116,12 +124,30 @@ def inpaint_folder(
         log.flush()
       if isinstance(found, list):
         continue
-      if found.painted and compare is not None:
-        path = (pathlib.Path(compare) / name).with_suffix('.png')
-        sheet.save(comparison(found.painted), path)
+      if found.painted:
+        for path in sheets:
+          sheet.save(comparison(found.painted), path)
       painted += len(found.painted)
       changed += where is not None
   return painted, changed, len(photos)
+
+
+def _targets(
+  name: pathlib.Path, output: Path, compare: Path | None
+) -> list[pathlib.Path]:
+  """Where a photograph goes, and its sheet if there is one.
+
+  No two photographs go to the same place: one suffix is put after the other.
+  """
+
+  def png(path: pathlib.Path) -> pathlib.Path:
+    return path if path.suffix == '.png' else pathlib.Path(f'{path}.png')
+
+  target = pathlib.Path(output, name)
+  if target.suffix.lower() not in photograph.suffixes():
+    target = png(target)
+  sheets = [] if compare is None else [png(pathlib.Path(compare, name))]
+  return [target, *sheets]
 
 
 def _one_of_many(
@@ -140,8 +166,6 @@ def _one_of_many(
       return [{'face': None, 'done': 'no face'}], None
     if not result.painted:
       return result, None
-    if target.suffix.lower() not in photograph.suffixes():
-      target = target.with_suffix('.png')
     target.parent.mkdir(parents=True, exist_ok=True)
     photograph_file.save(result.photograph, target)
     return result, target
@@ -171,7 +195,7 @@ def list_pictures(paths: Iterable[Path]) -> list[pathlib.Path]:
 
 
 def _pictures_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  # Links are not followed: they may lead out, or in a circle.
+  # Linked folders are not followed: they may lead out, or in a circle.
   for where, folders, names in os.walk(folder):
     folders[:] = [name for name in folders if not name.startswith('.')]
     for name in names:

@@ -66,6 +66,16 @@ def test_what_is_painted_follows_the_reference(inpainter, finder):
   assert (one != other).any()
 
 
+def test_closed_eyes_are_painted_where_irises_would_be(painters, finder):
+  photo = finder.draw((200, 220), BLINKED)
+  (face,) = finder.faces[200, 220]
+  aligned = faces.align_face(photograph.from_array(photo), photo, face)
+  painted = painters['guided'](aligned, aligned)
+  _, eyes, _ = aligned.at(32)
+  moved = eyes - painted.eyes
+  assert (moved[:, 0] == 0).all() and (moved[:, 1] > 0.2).all()
+
+
 def test_open_eyes_are_left_alone_unless_forced(inpainter, finder):
   photo = finder.draw((200, 220), (5, 2, False))
   reference = finder.draw((201, 221), OPEN)
@@ -219,6 +229,11 @@ def test_no_input_is_ever_written_over(inpainter, files):
         inpainter, photo, [reference], files / 'o.png', compare=target
       )
     assert target.read_bytes() == before
+    with pytest.raises(InputError, match='are the same file'):
+      inpaint_files.inpaint_file(
+        inpainter, photo, [reference], files / 'o.png',
+        compare=files / 'photos' / '..' / 'o.png',
+      )  # fmt: skip
   assert not (files / 'o.png').exists()
 
 
@@ -264,6 +279,32 @@ def test_a_folder_at_once(inpainter, files):
   written = sorted(p.name for p in (files / 'out').rglob('*.png'))
   assert written == ['one.png', 'two.png']
   assert (files / 'sheets' / 'more' / 'two.png').exists()
+
+
+def test_a_folder_loses_neither_references_nor_results(
+  inpainter, finder, files
+):
+  photos, references = files / 'photos', files / 'references'
+  same = references / 'one.png'
+  Image.fromarray(finder.draw((201, 221), OPEN)).save(same)
+  before = same.read_bytes()
+  for where in ({'output': references}, {'compare': references}):
+    folders = {'output': files / 'out', **where}
+    with pytest.raises(InputError, match='is a reference: it would be lost'):
+      inpaint_files.inpaint_folder(inpainter, photos, [references], **folders)
+  assert same.read_bytes() == before
+  same.unlink()
+  # One name, three kinds of files, of which one cannot be written.
+  for suffix in ('.bmp', '.webp'):
+    with Image.open(photos / 'one.png') as image:
+      image.save(photos / f'one{suffix}', lossless=True)
+  inpaint_files.inpaint_folder(
+    inpainter, photos, [references], files / 'out', compare=files / 'sheets'
+  )
+  ours = sorted(p.name for p in (files / 'out').glob('one*'))
+  assert ours == ['one.bmp.png', 'one.png', 'one.webp']
+  sheets = sorted(p.name for p in (files / 'sheets').glob('one*'))
+  assert sheets == ['one.bmp.png', 'one.png', 'one.webp.png']
 
 
 def test_results_stay_out_of_the_folder_of_photographs(inpainter, files):
