@@ -89,7 +89,6 @@ class FaceFinder:
         image_format=mediapipe.ImageFormat.SRGB,
         data=np.ascontiguousarray(pixels),
       )
-      self._sights(np.zeros((64, 64, 3), np.uint8))  # Notices are held back.
 
   def __call__(self, image: UInt8[np.ndarray, 'h w 3']) -> list[Face]:
     """Returns the faces of an RGB photograph, from left to right."""
@@ -149,7 +148,9 @@ class FaceFinder:
   def _sights(self, image: np.ndarray) -> list[_Sight]:
     height, width = image.shape[:2]
     found = []
-    for detection in self._detector.detect(self._image(image)).detections:
+    with landmarks.quiet_stderr():
+      detections = self._detector.detect(self._image(image)).detections
+    for detection in detections:
       box = detection.bounding_box
       left, right = detection.keypoints[:2]
       across = (right.x - left.x) * width, (right.y - left.y) * height

@@ -4,12 +4,15 @@ MediaPipe belongs to the extra `photos` and is imported when the first
 `FaceLandmarker` is made. Its network is a separate file, the bundle.
 """
 
+import atexit
 import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -98,9 +101,6 @@ class FaceLandmarker:
         image_format=mediapipe.ImageFormat.SRGB, data=pixels
       )
       outlive_exit(self._landmarker)
-      # The first picture sets the network up, which is when it writes the
-      # rest of its notices.
-      self.detect(np.zeros((64, 64, 3), np.uint8))
 
   def detect(self, image: UInt8[np.ndarray, 'h w 3']) -> list[Face]:
     """Returns the faces in an RGB picture, largest first, at most five.
@@ -109,7 +109,8 @@ class FaceLandmarker:
     one of the two blink scores, and `closed` is that score.
     """
     height, width = image.shape[:2]
-    result = self._landmarker.detect(self._image(np.ascontiguousarray(image)))
+    with quiet_stderr():
+      result = self._landmarker.detect(self._image(np.ascontiguousarray(image)))
     faces = [
       face_from_landmarks(
         # Depth is in widths of the picture, and falls towards the camera.
@@ -200,21 +201,99 @@ def import_mediapipe():
   return mediapipe
 
 
+def _lines(letters: bytes, levels: bytes) -> re.Pattern[bytes]:
+  """Lines of MediaPipe's log (Abseil's) and of TensorFlow Lite's, by level."""
+  return re.compile(
+    rb'(?:[%b]\d{4} [\d:.]+ +\d+ [\w./-]+\.(?:cc|h|mm):\d+\] '
+    rb'|^(?:%b): (?=\S)).*\n?' % (letters, levels),
+    re.MULTILINE,
+  )
+
+
+# What MediaPipe writes when all is well, and with an error that is explained.
+# XLA's log is Abseil's, too: its lines cannot be told from MediaPipe's.
+_NOTICES = _lines(b'IW', b'INFO|WARNING')
+_NOTICES_AND_ERRORS = _lines(b'IWE', b'INFO|WARNING|ERROR')
+
+
+class _Stderr:
+  """Standard error, which several threads may hold back at the same time.
+
+  Native code writes to the file descriptor itself, so that is what leads to a
+  file in the meantime. The file is never truncated: another thread may still be
+  writing to it just after the descriptor was restored, which is then passed on
+  the next time, or at exit.
+  """
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._uses = 0
+    self._file = None
+    self._passed = 0  # Bytes of the file that are dealt with.
+
+  def hold(self) -> None:
+    """Starts a use; the first one redirects the descriptor."""
+    with self._lock:
+      if self._file is None:
+        with tempfile.TemporaryFile() as file:
+          self._file = os.dup(file.fileno())
+        atexit.register(self._end)
+      if not self._uses:
+        self._original = os.dup(2)
+        os.dup2(self._file, 2)
+      self._uses += 1
+
+  def release(self, dropped: re.Pattern[bytes]) -> None:
+    """Ends a use, and passes on what came even if others still hold it."""
+    with self._lock:
+      self._uses -= 1
+      if self._uses:
+        # Their last line may be half written.
+        self._pass_on(self._original, dropped, whole_lines=True)
+      else:
+        os.dup2(self._original, 2)
+        os.close(self._original)
+        self._pass_on(2, dropped)
+
+  def _pass_on(
+    self, to: int, dropped: re.Pattern[bytes], whole_lines: bool = False
+  ) -> None:
+    size = os.fstat(self._file).st_size
+    text = os.pread(self._file, size - self._passed, self._passed)
+    if whole_lines:
+      text = text[: text.rfind(b'\n') + 1]
+    self._passed += len(text)
+    # As for a line of `logging`, it is no error if nobody can read it.
+    with (
+      contextlib.suppress(OSError),
+      open(to, 'wb', closefd=False) as stream,
+    ):
+      stream.write(dropped.sub(b'', text))
+
+  def _end(self) -> None:
+    """A daemon thread that the interpreter's end stops releases nothing."""
+    self._pass_on(self._original if self._uses else 2, _NOTICES)
+
+
+_stderr = _Stderr()
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-  """Holds back what native code writes to stderr, unless the body fails."""
-  sys.stderr.flush()
-  stderr = os.dup(2)
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
-    try:
-      yield
-    except InputError:
-      raise
-    except BaseException:
-      held.seek(0)
-      os.write(stderr, held.read())
-      raise
-    finally:
-      os.dup2(stderr, 2)
-      os.close(stderr)
+  """Drops MediaPipe's notices; other text is written after the body.
+
+  Every call of MediaPipe needs this, not only its set-up: that a picture's
+  memory is not aligned, for example, depends on the allocator. No environment
+  variable and no option of MediaPipe's turns notices off. Errors are written,
+  unless the body raises `InputError`, which explains them. Threads may use this
+  at the same time. If the body aborts the process, held text is lost.
+  """
+  _stderr.hold()
+  dropped = _NOTICES
+  try:
+    yield
+  except InputError:
+    dropped = _NOTICES_AND_ERRORS
+    raise
+  finally:
+    _stderr.release(dropped)

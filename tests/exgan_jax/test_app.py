@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import drawn
 import numpy as np
@@ -103,28 +104,36 @@ def test_old_files_are_forgotten(tmp_path):
 
 
 @contextlib.contextmanager
-def _served(bundle, temporary):
+def _served(bundle, folder):
   """The real command, and its address; ends it as a user would."""
+  temporary, log = folder / 'temporary', folder / 'log'
+  temporary.mkdir()
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
   code = 'from exgan_jax.cli import run; run()'
-  process = subprocess.Popen(
-    [
-      sys.executable, '-c', code, 'app', '--port', str(port),
-      '--face-landmarker', str(bundle), '--max-megabytes', '1',
-    ],
-    env={**os.environ, 'TMPDIR': str(temporary)},
-    stderr=subprocess.PIPE, text=True,
-  )  # fmt: skip
+  with log.open('w') as stderr:
+    process = subprocess.Popen(
+      [
+        sys.executable, '-c', code, 'app', '--port', str(port),
+        '--face-landmarker', str(bundle), '--max-megabytes', '1',
+      ],
+      env={**os.environ, 'TMPDIR': str(temporary)}, stderr=stderr,
+    )  # fmt: skip
+  address, deadline = f'http://127.0.0.1:{port}', time.monotonic() + 120
   try:
-    line = process.stderr.readline()
-    assert f'http://127.0.0.1:{port}' in line, line + process.stderr.read()
-    yield f'http://127.0.0.1:{port}', port
-  finally:
+    while f'{address} ' not in log.read_text():
+      assert process.poll() is None, log.read_text()
+      assert time.monotonic() < deadline, log.read_text()
+      time.sleep(0.05)
+    yield address, port
     process.send_signal(signal.SIGTERM)
-    rest = process.communicate(timeout=60)[1]
-  assert process.returncode == 0 and 'Traceback' not in rest
+    assert process.wait(timeout=60) == 0, log.read_text()
+  finally:
+    process.kill()  # Does nothing if it has ended.
+  # Nothing but the address: no notices, and no traceback at the end.
+  (line,) = log.read_text().splitlines()
+  assert line.startswith(f'exgan: {address} ')
   # Nothing of the user's is left.
   assert not list(temporary.iterdir())
 
@@ -132,7 +141,7 @@ def _served(bundle, temporary):
 @pytest.fixture(scope='module')
 def served(bundle, tmp_path_factory):
   pytest.importorskip('gradio', reason='no Gradio here')
-  with _served(bundle, tmp_path_factory.mktemp('temporary')) as found:
+  with _served(bundle, tmp_path_factory.mktemp('served')) as found:
     yield found
 
 

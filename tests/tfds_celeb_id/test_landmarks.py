@@ -1,8 +1,13 @@
 """The bundle's whereabouts, and faces as Celeb-ID's parameters have them."""
 
+import contextlib
 import hashlib
 import io
 import json
+import logging
+import os
+import threading
+import types
 import urllib.error
 
 import numpy as np
@@ -138,3 +143,93 @@ def test_what_is_no_bundle_is_refused(tmp_path):
   (tmp_path / 'bundle').write_bytes(b'no bundle at all')
   with pytest.raises(InputError, match='not a face landmark bundle'):
     landmarks.FaceLandmarker(tmp_path / 'bundle')
+
+
+# As MediaPipe and TensorFlow Lite have written them.
+NOTICES = (
+  b'WARNING: Logging before InitGoogle() is written to STDERR\n'
+  b'W0000 00:00:1795647244.047550    3538 graph.cc:181] Sets acceleration.\n'
+  b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n'
+  b'INFO: [registry.cc:75] XNNPACK CPU accelerator registered.\n'
+  b'W0000 00:00:1795647244.088055    3542 inference_calculator_litert.cc:121] '
+  b'Input tensor memory is not aligned. Reallocating memory.\n'
+)
+
+
+def _landmarker(detect):
+  """One whose network is a function."""
+  made = landmarks.FaceLandmarker.__new__(landmarks.FaceLandmarker)
+  made._landmarker = types.SimpleNamespace(detect=detect)
+  made._image = lambda pixels: pixels
+  return made
+
+
+def test_notices_in_the_middle_are_dropped_and_other_lines_are_not(capfd):
+  logger = logging.Logger('elsewhere')
+
+  def detect(image):
+    os.write(2, NOTICES)
+    other = threading.Thread(target=logger.warning, args=['meanwhile'])
+    other.start()
+    other.join(60)
+    os.write(2, NOTICES)
+    return types.SimpleNamespace(face_landmarks=[], face_blendshapes=[])
+
+  # Pytest's `sys.stderr` does not write to the file descriptor.
+  with open(2, 'w', closefd=False) as stderr:
+    logger.addHandler(logging.StreamHandler(stderr))
+    assert _landmarker(detect).detect(np.zeros((8, 8, 3), np.uint8)) == []
+    logger.warning('afterwards')
+  assert capfd.readouterr().err == 'meanwhile\nafterwards\n'
+
+
+def test_errors_are_written_unless_they_are_explained(capfd):
+  def fail(image):
+    os.write(2, NOTICES + b'E0000 00:00:1.5 7 graph.cc:9] No memory.\n')
+    raise error
+
+  for error in (RuntimeError('no memory'), InputError('no memory')):
+    with pytest.raises(type(error)):
+      _landmarker(fail).detect(np.zeros((8, 8, 3), np.uint8))
+  assert capfd.readouterr().err == 'E0000 00:00:1.5 7 graph.cc:9] No memory.\n'
+
+
+def _next_descriptor():
+  """What the next file would get: more if one was left open."""
+  number = os.dup(2)
+  os.close(number)
+  return number
+
+
+def test_threads_may_hold_standard_error_at_the_same_time(capfd):
+  with landmarks.quiet_stderr():
+    pass  # Opens what stays open.
+  before = os.fstat(2).st_ino, _next_descriptor()
+  with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+    first.enter_context(landmarks.quiet_stderr())
+    os.write(2, NOTICES + b'one\n')
+    second.enter_context(landmarks.quiet_stderr())
+    os.write(2, b'two\n')
+    first.close()
+    # Without waiting for the other, which may be followed by more.
+    assert capfd.readouterr().err == 'one\ntwo\n'
+    os.write(2, NOTICES + b'three\n')
+  os.write(2, b'four\n')
+  assert capfd.readouterr().err == 'three\nfour\n'
+  assert (os.fstat(2).st_ino, _next_descriptor()) == before
+
+
+def test_lines_of_many_threads_all_arrive_once(capfd):
+  def work(thread):
+    for call in range(200):
+      with landmarks.quiet_stderr():
+        os.write(2, NOTICES + b'%d %d\n' % (thread, call))
+
+  threads = [threading.Thread(target=work, args=[i]) for i in range(8)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join(60)
+  lines = capfd.readouterr().err.splitlines()
+  expected = [f'{i} {call}' for i in range(8) for call in range(200)]
+  assert sorted(lines) == sorted(expected)
