@@ -157,9 +157,11 @@ class Checkpoints:
     return False
 
   def restore(
-    self, config: Config, mesh: Mesh
+    self, config: Config, mesh: Mesh, step: int | None = None
   ) -> tuple[state_lib.TrainState, Any] | None:
-    """The newest state that can be read and its data position, if any.
+    """The state of a step and its data position, if there is one.
+
+    By default that of the newest step that can be read.
 
     Raises:
       InputError: there are checkpoints, and none fits.
@@ -168,7 +170,7 @@ class Checkpoints:
       'state': state_lib.abstract_state(config, mesh),
       'data': None,
     }
-    found = self._newest(abstract)
+    found = self._newest(abstract, step)
     return found and (found[1]['state'], found[1]['data'])
 
   def restore_model(

@@ -7,6 +7,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -90,9 +91,14 @@ class Run:
 
   def finish(self, started, codes=(0,)):
     """Waits for the processes; all must end with one of the codes."""
-    for index, process in enumerate(started):
-      code = process.wait(timeout=600)
-      assert code in codes, f'{index} ended with {code}: {self.log(index)}'
+    deadline = time.monotonic() + 300
+    try:
+      for index, process in enumerate(started):
+        code = process.wait(timeout=max(0, deadline - time.monotonic()))
+        assert code in codes, f'{index} ended with {code}: {self.log(index)}'
+    finally:
+      for process in started:
+        process.kill()  # Does nothing to those that have ended.
 
   def batches(self):
     """The rows of the global batch of every step, of every time it was read.
@@ -105,12 +111,12 @@ class Run:
       read.setdefault(step, []).append((process, rows))
     return read
 
-  def state(self):
-    """The newest state, on the host."""
+  def state(self, step=None):
+    """The state of a checkpoint, by default the newest, on the host."""
     config = config_lib.load(self.workdir / 'config.json')
     mesh = sharding.make_mesh(config.batch_size)
     with Checkpoints(self.workdir) as checkpoints:
-      state, _ = checkpoints.restore(config, mesh)
+      state, _ = checkpoints.restore(config, mesh, step)
     return jax.tree.map(np.asarray, state)
 
   def lines(self):
