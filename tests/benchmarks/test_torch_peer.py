@@ -196,6 +196,7 @@ def _run(*args):
     env=environment,
     capture_output=True,
     text=True,
+    timeout=500,
   )
 
 

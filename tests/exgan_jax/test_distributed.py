@@ -178,9 +178,7 @@ def test_progress_is_seen_at_once():
       program.stdin.flush()
       assert select.select([program.stderr], [], [], 30)[0]
       assert os.read(program.stderr.fileno(), 100) == text
-    program.stdin.write(b'half a line')
-    program.stdin.close()
-    assert program.stderr.read() == b'half a line'
+    assert program.communicate(b'half a line', 30)[1] == b'half a line'
 
 
 def test_sigterm_is_noted_and_no_more():

@@ -50,7 +50,7 @@ def _start(run, devices, batch_size, output, *more):
 
 
 def _finish(process):
-  out, errors = process.communicate(timeout=600)
+  out, errors = process.communicate(timeout=300)
   assert process.returncode == 0, errors
   return out
 

@@ -87,7 +87,7 @@ def on_cpus():
   done = subprocess.run(
     [sys.executable, '-c', PROGRAM, json.dumps(runs)],
     env=os.environ | {'XLA_FLAGS': flags},
-    capture_output=True, text=True, timeout=900, check=False,
+    capture_output=True, text=True, timeout=500, check=False,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout.splitlines()[-1])

@@ -255,7 +255,7 @@ def test_kill_9_and_the_same_command_end_in_the_same_place(
     assert process.poll() is None and time.monotonic() < deadline
     time.sleep(0.005)
   process.send_signal(signal.SIGKILL)
-  process.wait()
+  process.wait(timeout=60)
   _assert_equal(train(killed), whole)
   assert [line['step'] for line in _lines(killed.workdir)] == [3, 6, 9, 12]
 

@@ -53,11 +53,9 @@ def evaluated(monkeypatch):
 
 
 def _watch(run, output, **options):
+  options = {'batch_size': 16, 'timeout': 60} | options
   return [
-    found.step
-    for found in watch(
-      run.workdir, run.data_dir, output, batch_size=16, **options
-    )
+    found.step for found in watch(run.workdir, run.data_dir, output, **options)
   ]
 
 
@@ -99,8 +97,8 @@ def test_waits_for_a_run_that_has_not_begun(run, tmp_path):
   late = dataclasses.replace(run, workdir=str(workdir))
   timer = threading.Timer(0.3, _grow, (run, workdir, 1, 3))
   timer.start()
-  assert _watch(late, tmp_path / 'results.json', timeout=60) == [1, 3]
-  timer.join()
+  assert _watch(late, tmp_path / 'results.json') == [1, 3]
+  timer.join(60)
 
 
 def test_a_run_that_stays_away_ends_the_wait(run, tmp_path):

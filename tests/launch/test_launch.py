@@ -81,7 +81,7 @@ def test_shellcheck_finds_nothing():
   done = subprocess.run(
     [shellcheck, '--external-sources', '--source-path=SCRIPTDIR:.',
      *(f'launch/{name}' for name in SCRIPTS)],
-    cwd=ROOT, capture_output=True, text=True,
+    cwd=ROOT, capture_output=True, text=True, timeout=60,
   )  # fmt: skip
   assert done.returncode == 0, done.stdout
 
@@ -292,7 +292,7 @@ def test_tpu_workers_are_installed_started_and_stopped(tmp_path):
   for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'all']):
     subprocess.run(
       ['git', '-c', 'user.name=me', '-c', 'user.email=me@here', *command],
-      cwd=checkout, check=True,
+      cwd=checkout, check=True, timeout=60,
     )  # fmt: skip
   tools = tmp_path / 'tools'
   _program(tools / 'gcloud', GCLOUD)

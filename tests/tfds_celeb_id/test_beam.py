@@ -90,6 +90,7 @@ def test_the_tfds_command(files, tmp_path):
     cwd=package,
     capture_output=True,
     text=True,
+    timeout=300,
     check=False,
   )
   assert result.returncode == 0, result.stderr

@@ -147,7 +147,7 @@ def server():
   yield server
   server.shutdown()
   server.server_close()
-  thread.join()
+  thread.join(60)
 
 
 # A busy machine may take seconds for what should take none.
@@ -367,7 +367,7 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
     assert time.monotonic() < deadline and process.poll() is None
     time.sleep(0.02)
   process.send_signal(kind)
-  _, errors = process.communicate()
+  _, errors = process.communicate(timeout=60)
   if kind == signal.SIGINT:
     assert process.returncode == 130
     assert errors.splitlines()[-1] == 'download: stopped; run again to go on'
@@ -380,6 +380,7 @@ def test_killed_half_way_and_started_again(server, tmp_path, kind):
     _command(place, '--per-host', '20'),
     capture_output=True,
     text=True,
+    timeout=120,
     check=False,
   )
   assert result.returncode == 0, result.stderr
@@ -404,8 +405,9 @@ def test_bad_input_is_one_line_and_code_2(server, tmp_path, bad):
   else:
     more = ['--rounds', '0']
   result = subprocess.run(
-    _command(place, *more), capture_output=True, text=True, check=False
-  )
+    _command(place, *more),
+    capture_output=True, text=True, timeout=120, check=False,
+  )  # fmt: skip
   assert result.returncode == 2
   (line,) = result.stderr.splitlines()
   assert line.startswith('download: ')

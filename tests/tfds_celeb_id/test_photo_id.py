@@ -280,6 +280,7 @@ def test_real_photographs_without_tensorflow(photographs, bundle, tmp_path):
     env=os.environ | {'EXGAN_FACE_LANDMARKER': str(bundle)},
     capture_output=True,
     text=True,
+    timeout=300,
     check=False,
   )
   assert result.returncode == 0, result.stderr

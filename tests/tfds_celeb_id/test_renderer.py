@@ -69,6 +69,7 @@ def test_another_process_draws_the_same_bytes():
     [sys.executable, '-c', path + DRAW + 'print(digest.hexdigest())'],
     capture_output=True,
     text=True,
+    timeout=300,
     check=True,
   )
   assert other.stdout.strip() == here['digest'].hexdigest()

@@ -168,6 +168,7 @@ def _run(*arguments):
     [sys.executable, '-m', 'tfds_celeb_id.synth_id', *map(str, arguments)],
     capture_output=True,
     text=True,
+    timeout=300,
     check=False,
   )
 
@@ -221,6 +222,7 @@ def _tfds(*arguments, cwd):
     cwd=cwd,
     capture_output=True,
     text=True,
+    timeout=300,
     check=False,
   )
 
