@@ -356,6 +356,10 @@ def random_batch(config: Config) -> dict[str, np.ndarray]:
   def boxes() -> np.ndarray:
     return (side * rng.uniform(0.15, 0.35, (count, 2, 2))).astype(np.float32)
 
+  def corners(centres: np.ndarray) -> np.ndarray:
+    half = np.array([[-0.06, 0], [0.06, 0]] * 2) * side
+    return (np.repeat(centres, 2, axis=1) + half).astype(np.float32)
+
   drawn = {
     'image': picture(),
     'reference': picture(),
@@ -365,6 +369,8 @@ def random_batch(config: Config) -> dict[str, np.ndarray]:
     'reference_boxes': boxes(),
     'valid': np.ones(count, bool),
   }
+  for name in ('', 'reference_'):
+    drawn[f'{name}corners'] = corners(drawn[f'{name}eyes'])
   return {name: drawn[name] for name in input_pipeline.batch_shapes(config)}
 
 

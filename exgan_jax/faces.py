@@ -135,10 +135,12 @@ def moved(face: Face, matrix: Float[np.ndarray, '2 3']) -> Face:
     return tuple((matrix @ [x, y, 1]).tolist())
 
   x, y = move(face.x, face.y)
+  corners = face.corners and tuple(move(*corner) for corner in face.corners)
   return dataclasses.replace(
     face,
     eyes=tuple(move(*eye) for eye in face.eyes),
     mouth=move(*face.mouth),
+    corners=corners,
     x=x,
     y=y,
     width=face.width * scale,

@@ -142,7 +142,8 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
   Returns:
     `image`, `reference`: uint8 [resolution, resolution, 3]; `eyes`, `boxes`,
     `reference_eyes`, `reference_boxes`: float32 [2, 2] in pixels of that
-    resolution; `valid`: true.
+    resolution; `corners`, `reference_corners`: float32 [4, 2], likewise, all
+    NaN where they are not known; `valid`: true.
 
   Raises:
     InputError: a picture is damaged.
@@ -164,10 +165,7 @@ def collate(drawn: Sequence[Drawn], resolution: int) -> Example:
   batch = _collate(targets, resolution)
   if references[0] is not None:
     shown = _collate(references, resolution)
-    batch |= {
-      'reference' if name == 'image' else f'reference_{name}': array
-      for name, array in shown.items()
-    }
+    batch |= {_of_reference(name): array for name, array in shown.items()}
   return batch | {'valid': np.ones(len(drawn), np.bool_)}
 
 
@@ -183,6 +181,7 @@ def _collate(records: Sequence[Record], resolution: int) -> Example:
   return {
     'image': images,
     'eyes': scale_points(np.stack([r.eyes for r in records]), scale),
+    'corners': scale_points(np.stack([r.corners for r in records]), scale),
     'boxes': np.stack([r.boxes for r in records]) * scale,
   }
 
@@ -198,12 +197,17 @@ def _of(record: Record, function, *arguments):
 def batch_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], type]]:
   """Shapes and types of one example of a batch of `train_batches`."""
   picture = (config.resolution, config.resolution, 3), np.uint8
-  points = (2, 2), np.float32
-  shapes = {'image': picture, 'eyes': points, 'boxes': points}
+  pair, corners = ((2, 2), np.float32), ((4, 2), np.float32)
+  one = {'image': picture, 'eyes': pair, 'corners': corners, 'boxes': pair}
+  shapes = dict(one)
   if config.exemplar != 'none':
-    shapes |= {'reference': picture}
-    shapes |= {'reference_eyes': points, 'reference_boxes': points}
+    shapes |= {_of_reference(name): shape for name, shape in one.items()}
   return shapes | {'valid': ((), np.bool_)}
+
+
+def _of_reference(name: str) -> str:
+  """What an array of a batch is called that is of the references."""
+  return 'reference' if name == 'image' else f'reference_{name}'
 
 
 def next_position(position: int, record: Record) -> int:

@@ -23,6 +23,7 @@ from tfds_celeb_id.records import OPEN_THRESHOLD, SPLITS, Record
 # Of the sheet: people of each split, pictures of each, and their side.
 _PEOPLE, _PICTURES, _SIDE = 3, 6, 160
 _BOX_COLOUR, _EYE_COLOUR = (235, 70, 40), (60, 220, 90)
+_CORNER_COLOUR = (70, 160, 255)
 
 
 def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
@@ -31,8 +32,8 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
   Args:
     data_dir: folder of the built data sets.
     dataset: name of the data set.
-    sheet_path: where to draw some people of every split as PNG, with the boxes
-      of their eyes.
+    sheet_path: where to draw some people of every split as PNG, with centres,
+      boxes and corners of their eyes.
 
   Returns:
     The text, a few lines.
@@ -50,7 +51,7 @@ def overview(data_dir: str, dataset: str, sheet_path: str | None = None) -> str:
   }.values()
   lines = [
     *(str(folder), '', _table(kept), _openness(pictures)),
-    *(_eyes(pictures), _boxes(pictures)),
+    *(_eyes(pictures), _corners(pictures), _boxes(pictures)),
     _rejected(folder / 'rejected.jsonl'),
   ]
   if sheet_path:
@@ -130,6 +131,11 @@ def _eyes(pictures: Collection[Record]) -> str:
   )
 
 
+def _corners(pictures: Collection[Record]) -> str:
+  known = sum(not np.isnan(record.corners).any() for record in pictures)
+  return f'corners of the eyes: known in {known} of {len(pictures)}'
+
+
 def _boxes(pictures: Collection[Record]) -> str:
   boxes = np.stack([record.boxes for record in pictures])
   return (
@@ -201,4 +207,7 @@ def _picture(record: Record) -> Image.Image:
     draw.rectangle((x - w, y - h, x + w, y + h), outline=_BOX_COLOUR)
     draw.line((x - 2, y, x + 2, y), _EYE_COLOUR)
     draw.line((x, y - 2, x, y + 2), _EYE_COLOUR)
+  if not np.isnan(record.corners).any():
+    for x, y in scale_points(record.corners, scale):
+      draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=_CORNER_COLOUR)
   return image

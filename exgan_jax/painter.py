@@ -15,6 +15,7 @@ from exgan_jax.faces import AlignedFace
 from exgan_jax.photograph import Photograph
 from exgan_jax.state import Model
 from exgan_jax.train_step import make_paint_step
+from tfds_celeb_id import alignment
 
 # Sizes of the hole around an eye, per side of the square: the lids with what
 # their shadow reaches, and little of the brow. In training they vary around
@@ -76,11 +77,13 @@ class Painter:
     resolution = self.config.resolution
     square, eyes, matrix = face.at(resolution)
     eyes = faces.opened_eyes(face.face, eyes)
-    shown, shown_eyes, _ = reference.at(resolution)
+    shown, shown_eyes, shown_matrix = reference.at(resolution)
     boxes = np.tile(np.float32(BOX) * np.float32(resolution), (2, 1))
     batch = {
       'image': square, 'eyes': eyes, 'boxes': boxes,
+      'corners': alignment.corners_in(face.face, matrix),
       'reference': shown, 'reference_eyes': shown_eyes,
+      'reference_corners': alignment.corners_in(reference.face, shown_matrix),
       'reference_boxes': boxes, 'valid': np.True_,
     }  # fmt: skip
     painted = self._paint(

@@ -22,7 +22,9 @@ Batch = dict[str, jax.Array]
 Told = jax.Array | tuple[jax.Array, jax.Array] | None
 
 # Of a batch, what tells whose eyes to paint.
-REFERENCE = ('reference', 'reference_eyes', 'reference_boxes')
+REFERENCE = (
+  'reference', 'reference_eyes', 'reference_corners', 'reference_boxes',
+)  # fmt: skip
 
 
 @jax.tree_util.register_dataclass

@@ -38,6 +38,10 @@ class Face:
     yaw: degrees by which the right side of the face is turned away from the
       camera; NaN if unknown.
     pitch: degrees by which the chin is; NaN if unknown.
+    corners: of the eyes, outer and inner one of the left eye, then inner and
+      outer one of the right eye; None if unknown.
+    blinks: how sure it is that the left and that the right eye is closed, as
+      the viewer sees them, 0 to 1; NaN if unknown.
   """
 
   eyes: tuple[Point | None, Point | None]
@@ -51,6 +55,8 @@ class Face:
   closed: float = math.nan
   yaw: float = math.nan
   pitch: float = math.nan
+  corners: tuple[Point, Point, Point, Point] | None = None
+  blinks: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +174,24 @@ def align(
       x, y = crop.rotation @ (*eye, 1.0)
       eyes[i] = int((x - crop.left) * scale_x), int((y - crop.top) * scale_y)
   return square, eyes
+
+
+def corners_in(
+  face: Face, matrix: Float[np.ndarray, '2 3']
+) -> Float32[np.ndarray, '4 2']:
+  """Returns the corners of the eyes where a matrix takes them.
+
+  Args:
+    face: the face in its photograph.
+    matrix: from the photograph's pixels, as `Crop.matrix` returns it.
+
+  Returns:
+    In the order of `Face.corners`, as (x, y); NaN if unknown.
+  """
+  if face.corners is None:
+    return np.full((4, 2), np.nan, np.float32)
+  moved = np.asarray(face.corners) @ matrix[:, :2].T + matrix[:, 2]
+  return moved.astype(np.float32)
 
 
 def draw_boxes(filename: str, size: int) -> Float32[np.ndarray, '2 2']:

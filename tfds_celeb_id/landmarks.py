@@ -36,7 +36,9 @@ MAX_FACES = 5
 
 # Points of MediaPipe's mesh; left and right as the viewer sees them.
 _IRIS_LEFT, _IRIS_RIGHT = 468, 473
-_CORNER_LEFT, _CORNER_RIGHT = 33, 263
+_CORNERS = (33, 133, 362, 263)  # Outer and inner, inner and outer.
+# MediaPipe names the eyes from the subject's side.
+_BLINKS = ('eyeBlinkRight', 'eyeBlinkLeft')
 _FOREHEAD, _CHIN = 10, 152
 _MOUTH_CORNERS = [61, 291]
 # The side of the face box per larger side of the landmarks' bounding box. With
@@ -115,11 +117,7 @@ class FaceLandmarker:
       face_from_landmarks(
         # Depth is in widths of the picture, and falls towards the camera.
         np.array([(p.x * width, p.y * height, p.z * width) for p in points]),
-        max(
-          s.score
-          for s in shapes
-          if s.category_name in ('eyeBlinkLeft', 'eyeBlinkRight')
-        ),
+        _blinks(shapes),
       )
       for points, shapes in zip(
         result.face_landmarks, result.face_blendshapes, strict=True
@@ -148,10 +146,22 @@ def outlive_exit(network) -> None:
   ctypes.pythonapi.Py_IncRef(ctypes.py_object(network))
 
 
+def _blinks(shapes) -> tuple[float, float]:
+  """Returns the blink scores of the left and the right eye."""
+  scores = {shape.category_name: float(shape.score) for shape in shapes}
+  left, right = (scores[name] for name in _BLINKS)
+  return left, right
+
+
 def face_from_landmarks(
-  solid: Float[np.ndarray, '478 3'], blink: float
+  solid: Float[np.ndarray, '478 3'], blinks: tuple[float, float]
 ) -> Face:
-  """Returns the face that MediaPipe's 478 points (x, y, z; pixels) describe."""
+  """Returns the face that MediaPipe's points and blink scores describe.
+
+  Args:
+    solid: x, y and z in pixels.
+    blinks: of the left and the right eye, as the viewer sees them.
+  """
   points = solid[:, :2]
   low, high = points.min(axis=0), points.max(axis=0)
   side = _BOX_PER_LANDMARKS * max(high - low)
@@ -166,10 +176,12 @@ def face_from_landmarks(
     width=float(side),
     height=float(side),
     roll=float(roll),
-    opened=1 - float(blink),
-    closed=float(blink),
-    yaw=_slope(solid[_CORNER_RIGHT] - solid[_CORNER_LEFT]),
+    opened=1 - max(blinks),
+    closed=max(blinks),
+    yaw=_slope(solid[_CORNERS[-1]] - solid[_CORNERS[0]]),
     pitch=_slope(solid[_CHIN] - solid[_FOREHEAD]),
+    corners=tuple(tuple(points[i].tolist()) for i in _CORNERS),
+    blinks=blinks,
   )
 
 

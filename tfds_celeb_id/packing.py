@@ -189,7 +189,7 @@ def _pack_some(task: _Task, resolution: int, pixels: bool) -> list[bytes]:
 
 
 def pack_record(serialized: bytes, resolution: int, pixels: bool) -> bytes:
-  """Returns a record with its pictures, eyes, boxes and irises scaled.
+  """Returns a record with its pictures and all coordinates scaled.
 
   Raises:
     InputError: it is damaged, or its picture is smaller.
@@ -211,6 +211,8 @@ def pack_record(serialized: bytes, resolution: int, pixels: bool) -> bytes:
   scale = stored.scale_of(resolution, side)
   _set(feature['eyes'], stored.scale_points(record.eyes, scale))
   _set(feature['boxes'], record.boxes * scale)
+  if 'corners' in feature:
+    _set(feature['corners'], stored.scale_points(record.corners, scale))
   if record.irises is not None:
     centres = stored.scale_points(record.irises[:, :2], scale)
     radii = record.irises[:, 2:] * scale

@@ -66,6 +66,8 @@ def align_photo(
     image = pictures.read_picture(photo.path)
     face = the_face(_detector(detector, bundle).detect(image))
     square, eyes = alignment.align(image, face, size)
+    height, width = image.shape[:2]
+    matrix = alignment.crop_of(face, width, height).matrix(size)
     if not ((eyes >= 0) & (eyes < size)).all():
       raise pictures.UnusablePictureError('an eye is outside the picture')
   except pictures.UnusablePictureError as error:
@@ -78,6 +80,7 @@ def align_photo(
     face.opened,
     face.closed,
     blobs={'image': pictures.encode_jpeg(square)},
+    corners=alignment.corners_in(face, matrix),
   )
 
 

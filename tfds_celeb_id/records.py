@@ -30,6 +30,9 @@ OPEN_THRESHOLD = 0.60
 TRAIN_PERCENT, VALIDATION_PERCENT = 90, 5
 # Of what is read: larger ones would overflow further on.
 _LARGEST_COORDINATE = 1e5
+# Corners of the eyes, as (x, y), where they are not known.
+UNKNOWN_CORNERS = np.full((4, 2), np.nan, np.float32)
+UNKNOWN_CORNERS.flags.writeable = False
 SPLITS = ('train', 'validation', 'test', 'closed')
 # TFDS keeps one shard in memory while it writes it: some 50 MB.
 RECORDS_PER_SHARD = 2048
@@ -50,6 +53,8 @@ class Entry:
     blobs: features that are bytes, `image` (a JPEG file) above all; spans of a
       spill once the bytes are there.
     extra: further features.
+    corners: corners of the eyes (x, y) in pixels, outer and inner one of the
+      left eye, then inner and outer one of the right eye; all NaN if unknown.
   """
 
   identity: str
@@ -60,6 +65,9 @@ class Entry:
   closed: float
   blobs: Mapping[str, bytes | spill.Span]
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  corners: Float32[np.ndarray, '4 2'] = dataclasses.field(
+    default_factory=lambda: UNKNOWN_CORNERS
+  )
 
   @property
   def is_open(self) -> bool:
@@ -108,6 +116,12 @@ def features(size: int, **extra) -> tfds.features.FeaturesDict:
         'Centres of the left and the right eye (x, y) in pixels, counted from '
         'the centre of the first one.'
       ),
+      'corners': tfds.features.Tensor(
+        shape=(4, 2),
+        dtype=np.float32,
+        doc='Corners of the eyes (x, y) in pixels: outer and inner one of the '
+        'left eye, inner and outer one of the right eye; all NaN if unknown.',
+      ),
       'boxes': pair(
         'Sizes of the boxes about them (width, height) in pixels: what is '
         'in-painted.'
@@ -149,6 +163,7 @@ def example(
     'identity': entry.identity,
     'filename': entry.filename,
     'eyes': entry.eyes,
+    'corners': entry.corners,
     'boxes': entry.boxes,
     'opened': entry.opened,
     'closed': entry.closed,
@@ -180,6 +195,8 @@ class Record:
     truth: the same scene with open eyes, stored as `image` is, or nothing.
     irises: float32 [2, 3], centres (x, y) and radii (left, right) in stored
       pixels; None where they are not known.
+    corners: float32 [4, 2], corners of the eyes (x, y) in stored pixels, in
+      the order of `Entry.corners`; all NaN where they are not known.
   """
 
   image: bytes
@@ -192,6 +209,7 @@ class Record:
   identity_size: int
   truth: bytes
   irises: Float32[np.ndarray, '2 3'] | None
+  corners: Float32[np.ndarray, '4 2']
 
   def without_pictures(self) -> 'Record':
     """Returns what is left without the pictures' bytes."""
@@ -220,6 +238,7 @@ def parse(serialized: bytes) -> Record:
       irises=(
         _numbers(feature['irises'], 2, 3) if 'irises' in feature else None
       ),
+      corners=_corners(feature),
     )
   except (DecodeError, IndexError, ValueError) as error:
     raise InputError(f'not a record of a face: {error}') from error
@@ -228,6 +247,16 @@ def parse(serialized: bytes) -> Record:
   if record.identity_size < 2:
     raise InputError(f'{record.filename} has no other picture of its person')
   return record
+
+
+def _corners(feature) -> Float32[np.ndarray, '4 2']:
+  # Earlier versions of the data sets do not have them.
+  if 'corners' not in feature:
+    return UNKNOWN_CORNERS
+  values = feature['corners'].float_list.value
+  if len(values) == UNKNOWN_CORNERS.size and all(map(math.isnan, values)):
+    return UNKNOWN_CORNERS
+  return _numbers(feature['corners'], *UNKNOWN_CORNERS.shape)
 
 
 def _numbers(feature, *shape: int) -> Float32[np.ndarray, '...']:

@@ -1,5 +1,7 @@
 """Aligned faces, and the way back."""
 
+import dataclasses
+
 import drawn
 import numpy as np
 import pytest
@@ -28,6 +30,16 @@ def test_the_matrix_takes_eyes_to_eyes(finder, side):
       there, eyes, atol=1.5 * resolution / faces.SIDE
     )
   assert abs(aligned.eyes[0, 1] - aligned.eyes[1, 1]) <= 1
+
+
+def test_corners_are_moved_with_the_face(finder):
+  finder.draw((200, 220), (5, 0, False))
+  face = finder.faces[200, 220][0]
+  turn = np.array([[0.0, -2, 10], [2, 0, 20]])
+  there = faces.moved(face, turn).corners
+  np.testing.assert_allclose(there, [turn @ [*c, 1] for c in face.corners])
+  unknown = dataclasses.replace(face, corners=None)
+  assert faces.moved(unknown, turn).corners is None
 
 
 def test_is_what_the_data_sets_hold(finder):

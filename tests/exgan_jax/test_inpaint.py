@@ -76,6 +76,26 @@ def test_closed_eyes_are_painted_where_irises_would_be(painters, finder):
   assert (moved[:, 0] == 0).all() and (moved[:, 1] > 0.2).all()
 
 
+def test_the_corners_are_told_of_both_faces(finder):
+  painter = drawn.painter('guided')
+  aligned = []
+  for size, person in (((200, 220), BLINKED), ((201, 221), OPEN)):
+    image = finder.draw(size, person)
+    face = finder.faces[size][0]
+    photo = photograph.from_array(image)
+    aligned.append(faces.align_face(photo, image, face))
+  batches, paint = [], painter._paint
+  painter._paint = lambda model, batch: batches.append(batch) or paint(
+    model, batch
+  )
+  painter(*aligned)
+  names = ('corners', 'reference_corners')
+  for each, name in zip(aligned, names, strict=True):
+    _, _, matrix = each.at(painter.config.resolution)
+    expected = [matrix @ [*corner, 1] for corner in each.face.corners]
+    np.testing.assert_allclose(batches[0][name], [expected], rtol=1e-5)
+
+
 def test_open_eyes_are_left_alone_unless_forced(inpainter, finder):
   photo = finder.draw((200, 220), (5, 2, False))
   reference = finder.draw((201, 221), OPEN)

@@ -15,6 +15,7 @@ from PIL import Image
 from exgan_jax import config as config_lib
 from exgan_jax import input_pipeline
 from tfds_celeb_id import InputError, parallel
+from tfds_celeb_id.records import UNKNOWN_CORNERS
 
 
 def _config(data_dir, preset='reference', **fields):
@@ -38,9 +39,11 @@ def _assert_same(batches, others):
 def test_a_batch_is_what_the_contract_says(synth_data):
   batch = next(input_pipeline.train_batches(_config(synth_data)))
   pair, point = ((4, 64, 64, 3), np.uint8), ((4, 2, 2), np.float32)
+  corners = (4, 4, 2), np.float32
   assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
     'image': pair, 'reference': pair, 'eyes': point, 'boxes': point,
     'reference_eyes': point, 'reference_boxes': point,
+    'corners': corners, 'reference_corners': corners,
     'valid': ((4,), np.bool_),
   }  # fmt: skip
   assert batch['valid'].all()
@@ -173,6 +176,15 @@ def test_eyes_and_boxes_are_scaled_with_the_picture(synth_data):
   for name, record in (('eyes', records[0]), ('reference_eyes', records[1])):
     np.testing.assert_array_equal(half[name], (record.eyes - 0.5) / 2)
   np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
+
+
+def test_corners_are_scaled_where_they_are_known(synth_data):
+  records = input_pipeline.Records(synth_data, 'synth_id', 'train')
+  unknown = dataclasses.replace(records[1], corners=UNKNOWN_CORNERS)
+  half = input_pipeline.pair(records[0], unknown, 64)
+  expected = (records[0].corners - 0.5) / 2
+  np.testing.assert_array_equal(half['corners'], expected)
+  assert np.isnan(half['reference_corners']).all()
 
 
 def test_missing_data_is_one_clear_line(synth_data, tmp_path):

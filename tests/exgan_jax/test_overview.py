@@ -37,6 +37,7 @@ def test_counts_what_is_there(synth_data):
   assert int(sides[1]) == boxes.min() and int(sides[2]) == boxes.max()
   assert float(sides[3]) == pytest.approx(boxes.mean(), abs=0.05)
   assert '0 with the left one on the right' in text
+  assert f'corners of the eyes: known in {180 + closed} of' in text
   assert lines[-1] == 'rejected: 0'
 
 

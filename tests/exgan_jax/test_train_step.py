@@ -10,6 +10,7 @@ import pytest
 from exgan_jax import config as config_lib
 from exgan_jax import losses, masks, state
 from exgan_jax.scene import (
+  REFERENCE,
   discriminator_input,
   eye_codes,
   generator_input,
@@ -58,6 +59,9 @@ def _batch(seed=0):
       'boxes': boxes,
       'reference_eyes': eyes + 1,
       'reference_boxes': boxes,
+      # Unknown ones disturb nobody.
+      'corners': np.full((2, 4, 2), np.nan, np.float32),
+      'reference_corners': np.full((2, 4, 2), np.nan, np.float32),
       'valid': np.ones(2, bool),
     }
   )
@@ -277,7 +281,7 @@ def test_all_models_but_the_baseline_use_the_reference(preset):
 def test_several_references_are_merged(preset):
   config = config_lib.make(preset, 'tiny', **SHRUNK)
   paint, batch, other = _paint(config), _batch(0), _batch(1)
-  names = ('reference', 'reference_eyes', 'reference_boxes')
+  names = REFERENCE
   several = batch | {
     name: jnp.stack([batch[name], other[name]], axis=1) for name in names
   }

@@ -58,12 +58,15 @@ class Finder:
       )
       top, left = (size[0] - side) // 2, place * side
       image[top : top + side, left : left + side] = drawn.image
-      eyes = drawn.eyes + np.array([left, top]) - 0.5
-      self.faces[size].append(_face(eyes, is_closed))
+      eyes, corners = (
+        points + np.array([left, top]) - 0.5
+        for points in (drawn.eyes, drawn.corners)
+      )
+      self.faces[size].append(_face(eyes, corners, is_closed))
     return image
 
 
-def _face(eyes, is_closed):
+def _face(eyes, corners, is_closed):
   """A face as MediaPipe would have it, by the mean of some."""
   across = eyes[1] - eyes[0]
   distance = float(np.hypot(*across))
@@ -82,6 +85,8 @@ def _face(eyes, is_closed):
     closed=closed,
     yaw=0.0,
     pitch=0.0,
+    corners=tuple(map(tuple, corners.tolist())),
+    blinks=(closed, closed),
   )
 
 

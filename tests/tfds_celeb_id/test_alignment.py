@@ -1,5 +1,6 @@
 """Alignment against the original script's output, and by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -98,6 +99,19 @@ def test_matrix_is_the_map_of_the_pictures():
   shifted = matrix + np.array([[0, 0, 0.5], [0, 0, 0]])
   moved = cv2.warpAffine(image, shifted, (200, 200), flags=cv2.INTER_CUBIC)
   assert _psnr(square, moved) < _psnr(square, direct) - 5
+
+
+def test_corners_follow_the_matrix_without_rounding():
+  corners = ((130, 130), (160, 134.5), (200.25, 140), (230, 150))
+  face = Face(((145, 130), (215, 150)), (170, 200), 180, 160, 120, 120, 16)
+  matrix = alignment.crop_of(face, 400, 300).matrix(200)
+  unknown = alignment.corners_in(face, matrix)
+  assert unknown.shape == (4, 2) and np.isnan(unknown).all()
+  known = dataclasses.replace(face, corners=corners)
+  found = alignment.corners_in(known, matrix)
+  assert found.dtype == np.float32
+  expected = [matrix @ [x, y, 1] for x, y in corners]
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_crop_is_shifted_into_the_picture_and_never_larger():

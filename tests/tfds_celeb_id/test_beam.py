@@ -94,7 +94,7 @@ def test_the_tfds_command(files, tmp_path):
     check=False,
   )
   assert result.returncode == 0, result.stderr
-  found = _contents(tmp_path / 'data' / 'celeb_id' / '1.0.0')
+  found = _contents(tmp_path / 'data' / 'celeb_id' / '1.1.0')
   # It names the module, which the command loaded by its path.
   assert found.pop('dataset_info.json') != expected.pop('dataset_info.json')
   assert found == expected

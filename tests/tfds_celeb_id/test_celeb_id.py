@@ -118,6 +118,9 @@ def test_aligned_files_are_kept_as_they_are(authors_files, tmp_path):
   for record in opened:
     np.testing.assert_array_equal(record['eyes'], [[97, 106], [160, 107]])
     np.testing.assert_array_equal(record['boxes'], [[48, 61], [96, 50]])
+    # The listing does not tell.
+    assert record['corners'].shape == (4, 2)
+    assert np.isnan(record['corners']).all()
     name = record['filename'].decode()
     path = authors_files.folder / 'celeb_id_aligned' / name
     np.testing.assert_array_equal(record['image'], np.asarray(Image.open(path)))

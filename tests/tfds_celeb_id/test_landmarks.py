@@ -83,13 +83,16 @@ def test_a_face_from_its_points():
   points[468, :2], points[473, :2] = (80, 90), (120, 110)  # Irises.
   points[61, :2], points[291, :2] = (90, 150), (130, 160)  # The mouth's ends.
   points[33], points[263] = (80, 90, 0), (130, 90, 50)  # The eyes' ends.
-  face = landmarks.face_from_landmarks(points, 0.25)
+  points[133, :2], points[362, :2] = (95, 92), (110, 94)
+  face = landmarks.face_from_landmarks(points, (0.125, 0.25))
   assert face.eyes == ((80, 90), (120, 110)) and face.mouth == (110, 155)
   assert (face.x, face.y) == (105, 120)
   assert face.width == face.height == pytest.approx(1.25 * 160)
   assert face.roll == pytest.approx(np.degrees(np.arctan2(20, 40)))
   assert (face.opened, face.closed) == (0.75, 0.25)
   assert (face.yaw, face.pitch) == (pytest.approx(45), 0)
+  assert face.corners == ((80, 90), (95, 92), (110, 94), (130, 90))
+  assert face.blinks == (0.125, 0.25)
 
 
 def test_faces_agree_with_published_parameters(photographs, bundle):

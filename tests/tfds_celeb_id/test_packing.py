@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
 from exgan_jax import cli, evaluation_data, input_pipeline
 from exgan_jax import config as config_lib
@@ -87,6 +88,7 @@ def test_records_stay_what_they_are(synth_data, packed):
       assert bool(record.truth) == bool(other.truth)
       np.testing.assert_array_equal(record.eyes, (other.eyes - 0.5) / 2)
       np.testing.assert_array_equal(record.boxes, other.boxes / 2)
+      np.testing.assert_array_equal(record.corners, (other.corners - 0.5) / 2)
       for name in (
         'identity', 'filename', 'opened', 'index_in_identity', 'identity_size',
       ):  # fmt: skip
@@ -94,6 +96,15 @@ def test_records_stay_what_they_are(synth_data, packed):
   folders = [pathlib.Path(f, 'synth_id') for f in (data_dir, synth_data)]
   names = [{path.name for path in f.rglob('*')} for f in folders]
   assert names[0] == names[1]
+
+
+def test_records_of_an_earlier_version_are_packed_as_they_are(synth_data):
+  serialized = input_pipeline.Records(synth_data, 'synth_id', 'test')._read(0)
+  example = tf_example_pb2.Example.FromString(serialized)
+  del example.features.feature['corners']
+  packed = packing.pack_record(example.SerializeToString(), 64, False)
+  assert np.isnan(records.parse(packed).corners).all()
+  assert b'corners' not in packed
 
 
 def test_packed_records_tell_themselves_from_the_original(synth_data, packed):

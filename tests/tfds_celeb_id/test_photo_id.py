@@ -38,6 +38,7 @@ class FakeDetector:
       roll=0.0,
       opened=green / 255,
       closed=1 - green / 255,
+      corners=tuple((x + side * at, y) for at in (-0.3, -0.1, 0.1, 0.3)),
     )
     return [face] * round(red / 100)
 
@@ -105,6 +106,12 @@ def test_records_are_as_promised(tmp_path):
   # The box is 72 of 100 pixels wide about the mean of eyes and mouth (50, 56).
   np.testing.assert_array_equal(record['eyes'], [[85, 106], [170, 106]])
   assert record['eyes'].dtype == record['boxes'].dtype == np.float32
+  # They are not cut to whole pixels, and count from the first one's centre.
+  across = (np.array([32, 44, 56, 68]) - 14 + 0.5) * 256 / 72 - 0.5
+  down = (50 - 20 + 0.5) * 256 / 72 - 0.5
+  np.testing.assert_allclose(
+    record['corners'], [[x, down] for x in across], rtol=1e-6
+  )
   assert ((record['boxes'] >= 48) & (record['boxes'] <= 96)).all()
   assert record['opened'] == pytest.approx(0.71, abs=0.01)
   assert record['closed'] == pytest.approx(0.29, abs=0.01)

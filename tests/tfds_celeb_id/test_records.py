@@ -175,6 +175,18 @@ def test_parse_reads_irises_where_they_are_known():
   np.testing.assert_array_equal(irises, [[1, 2, 3.5], [4, 5, 6.5]])
 
 
+def test_parse_reads_corners_that_are_known_unknown_or_not_stored():
+  corners = records.parse(
+    _serialized(corners=[float(i) for i in range(8)])
+  ).corners
+  assert corners.dtype == np.float32
+  np.testing.assert_array_equal(corners, np.arange(8).reshape(4, 2))
+  for unknown in ({}, {'corners': [math.nan] * 8}):
+    corners = records.parse(_serialized(**unknown)).corners
+    assert corners.shape == (4, 2) and corners.dtype == np.float32
+    assert np.isnan(corners).all()
+
+
 @pytest.mark.parametrize(
   'changes',
   [
@@ -187,6 +199,11 @@ def test_parse_reads_irises_where_they_are_known():
     {'irises': []},
     {'irises': [1.0] * 4},
     {'irises': [1.0] * 5 + [float('nan')]},
+    {'corners': []},
+    {'corners': [math.nan] * 6},
+    {'corners': [1.0] * 7 + [math.nan]},
+    {'corners': [1.0] * 7 + [math.inf]},
+    {'corners': [1e12] * 8},
     {'identity_size': [0]},
     {'identity_size': [1], 'index_in_identity': [0]},
     {'index_in_identity': [3]},

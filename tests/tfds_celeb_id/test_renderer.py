@@ -57,7 +57,8 @@ for i in (0, 5, 17):
   person, scene = renderer.sample_person(7, i), renderer.sample_scene(7, i, 2)
   drawn = renderer.render(person, scene, size=64)
   digest.update(drawn.image.tobytes())
-  digest.update(drawn.eyes.tobytes() + drawn.irises.tobytes())
+  for points in (drawn.eyes, drawn.irises, drawn.corners):
+    digest.update(points.tobytes())
 """
 
 
@@ -281,6 +282,43 @@ def test_irises_grow_with_the_picture():
   scene = renderer.sample_scene(SEED, 0, 1)
   small, large = (renderer.render(person, scene, s) for s in (64, 192))
   np.testing.assert_allclose(3 * small.irises, large.irises, rtol=1e-5)
+
+
+@pytest.mark.parametrize('person', range(3))
+def test_corners_are_where_the_lids_open(person, monkeypatch):
+  mine = renderer.sample_person(SEED, person)
+  scene = plain(renderer.sample_scene(SEED, person, 0))
+  scene = dataclasses.replace(scene, noise=0.0, blur=0.0)
+  drawn = []
+  for colour in (0.0, 1.0):
+    # An eyeball of one colour: what it changes is the opening.
+    monkeypatch.setattr(
+      eyes, '_paint_ball', lambda ball, *_, c=colour: ball.fill(c)
+    )
+    drawn.append(renderer.render(mine, scene, 256))
+  difference = np.subtract(*(each.image.astype(float) for each in drawn))
+  rows, columns = np.nonzero(np.abs(difference).max(axis=-1) > 30)
+  corners = drawn[0].corners
+  assert corners.dtype == np.float32 and (np.diff(corners[:, 0]) > 0).all()
+  for start, end in (corners[:2], corners[2:]):
+    along = (end - start) / np.hypot(*(end - start))
+    points = np.stack([columns, rows], axis=1) + 0.5 - start
+    points = points[(points[:, 0] > -20) & (points[:, 0] < 60)]
+    places = points @ along
+    assert abs(places.min()) < 2.5
+    assert abs(places.max() - np.hypot(*(end - start))) < 2.5
+    across = points @ [-along[1], along[0]]
+    for tip in (places.argmin(), places.argmax()):
+      assert abs(across[tip]) < 2
+
+
+def test_corners_do_not_move_as_eyes_close():
+  person = renderer.sample_person(SEED, 0)
+  scene = renderer.sample_scene(SEED, 0, 1)
+  opened, closed = (
+    renderer.render(person, scene, eyes_closed=c) for c in (False, True)
+  )
+  np.testing.assert_array_equal(opened.corners, closed.corners)
 
 
 def test_eyes_cannot_be_guessed_from_the_face():

@@ -92,6 +92,9 @@ def test_pictures_and_colours_are_the_renderers(built):
       np.testing.assert_allclose(
         record['irises'], expected.irises - [0.5, 0.5, 0], rtol=1e-6
       )
+      np.testing.assert_allclose(
+        record['corners'], expected.corners - 0.5, rtol=1e-6
+      )
       difference = record['image'].astype(int) - expected.image
       assert np.abs(difference).mean() < 3
       for x, y in record['eyes'].round().astype(int):

@@ -27,8 +27,11 @@ _logger = logging.getLogger(__name__)
 class Builder(RecordsBuilder):
   """Aligned faces of celebrities, the benchmark of the Exemplar GANs."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES: ClassVar = {
+    '1.0.0': 'First version.',
+    '1.1.0': 'The feature `corners`, which is all NaN here.',
+  }
   SIZE = 256
   HOMEPAGE = 'https://github.com/bdol/exemplar_gans'
   MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS

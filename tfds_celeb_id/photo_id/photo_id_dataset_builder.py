@@ -15,8 +15,11 @@ from tfds_celeb_id.errors import InputError
 class Builder(RecordsBuilder):
   """Aligned faces of the people in a folder of folders."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES: ClassVar = {
+    '1.0.0': 'First version.',
+    '1.1.0': 'Corners of the eyes (`corners`).',
+  }
   SIZE = 256
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Name a folder with one sub-folder of photographs for each person.'

@@ -152,7 +152,23 @@ def iris(head: Head, side: int) -> tuple[float, float, float]:
     head: the head.
     side: -1 for the eye on the left in the picture, 1 for the right.
   """
-  (u, v), tilt, roll = _gaze(head, side), head.person.eyes.tilt, head.scene.roll
+  x, y = _to_pixels(head, side, *_gaze(head, side))
+  return x, y, head.person.eyes.iris_radius * head.unit
+
+
+def corners(
+  head: Head, side: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+  """Where the lids meet: outer and inner corner (x, y); arguments as above."""
+  half = head.person.eyes.width / 2
+  return _to_pixels(head, side, half, 0), _to_pixels(head, side, -half, 0)
+
+
+def _to_pixels(
+  head: Head, side: int, u: float, v: float
+) -> tuple[float, float]:
+  """Takes a point in the coordinates of `_Lids` into the head's picture."""
+  tilt, roll = head.person.eyes.tilt, head.scene.roll
   # Back through the lids' tilt, then through the head's roll.
   u, v = (
     math.cos(tilt) * u + math.sin(tilt) * v,
@@ -163,7 +179,6 @@ def iris(head: Head, side: int) -> tuple[float, float, float]:
   return (
     float(at_x + math.cos(roll) * x - math.sin(roll) * y),
     float(at_y + math.sin(roll) * x + math.cos(roll) * y),
-    head.person.eyes.iris_radius * head.unit,
   )
 
 

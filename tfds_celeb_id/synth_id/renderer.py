@@ -45,11 +45,14 @@ class Rendering:
       picture; x, y in pixels from the picture's upper left corner.
     irises: centres (x, y) and radii of their irises, likewise, as they are
       when the eyes are open.
+    corners: of the lids, likewise: outer and inner one of the eye on the left,
+      inner and outer one of the eye on the right.
   """
 
   image: UInt8[np.ndarray, 'size size 3']
   eyes: Float[np.ndarray, '2 2']
   irises: Float[np.ndarray, '2 3']
+  corners: Float[np.ndarray, '4 2']
 
 
 def render(
@@ -67,7 +70,7 @@ def render(
     eyes_closed: draws the same scene with the lids closed.
 
   Returns:
-    The picture and the eyes' centres; the same bytes for the same arguments.
+    The picture and where its eyes are; the same bytes for the same arguments.
 
   Raises:
     ValueError: the size is too small to hold a face.
@@ -101,8 +104,11 @@ def render(
   centres = [small.to_pixels(*small.eye(side)) for side in (-1, 1)]
   image = _photograph(picture, scene, size)
   irises = [eyes.iris(small, side) for side in (-1, 1)]
+  outer_left, inner_left = eyes.corners(small, -1)
+  outer_right, inner_right = eyes.corners(small, 1)
+  corners = [outer_left, inner_left, inner_right, outer_right]
   return Rendering(
-    image, np.array(centres, np.float32), np.array(irises, np.float32)
+    image, *(np.array(each, np.float32) for each in (centres, irises, corners))
   )
 
 

@@ -73,6 +73,7 @@ def draw(task: Task, size: int) -> records.Entry:
       'iris_rgb': np.asarray(person.iris_rgb, np.uint8),
       'irises': shown.irises - np.asarray([0.5, 0.5, 0.0], np.float32),
     },
+    corners=shown.corners - np.float32(0.5),
   )
 
 

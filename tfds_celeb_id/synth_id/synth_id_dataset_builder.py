@@ -23,10 +23,11 @@ _SETTINGS = {
 class Builder(RecordsBuilder):
   """Drawn pictures of people whose eyes only another picture can tell."""
 
-  VERSION = tfds.core.Version('1.1.0')
+  VERSION = tfds.core.Version('1.2.0')
   RELEASE_NOTES: ClassVar = {
     '1.0.0': 'First version.',
     '1.1.0': 'Where the irises are (`irises`); the pictures are the same.',
+    '1.2.0': 'Corners of the eyes (`corners`); the pictures are the same.',
   }
   SIZE = 128
   EXTRA_FEATURES: ClassVar = {
