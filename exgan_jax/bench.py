@@ -367,6 +367,7 @@ def random_batch(config: Config) -> dict[str, np.ndarray]:
     'boxes': boxes(),
     'reference_eyes': eyes(),
     'reference_boxes': boxes(),
+    'is_self': np.arange(count) < round(config.self_reference * count),
     'valid': np.ones(count, bool),
   }
   for name in ('', 'reference_'):

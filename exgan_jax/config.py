@@ -86,6 +86,9 @@ class Config:
   compressor: str = option('', "workdir of the code model's compressor")
   warp_reference: bool = option(False, "the reference's eyes onto the hole's")
   injection: Injection = option('none', "the reference's eyes into G's middle")
+  self_reference: float = option(
+    0.0, 'share of the training pairs that are one picture twice'
+  )
   generator_width: int = option(16, 'channels at full resolution')
   discriminator_width: int = option(16, 'channels of the first layers')
   compressor_width: int = option(32, 'channels of its first layer')
@@ -149,6 +152,8 @@ class Config:
     # The coarsest scale still has a few pixels an eye.
     if self.reconstruction_scales > 4:
       raise InputError('--reconstruction-scales must be at most 4')
+    if not 0 <= self.self_reference <= 1:
+      raise InputError('--self-reference must be in [0, 1]')
     if not 0 <= self.seed < 2**31:
       raise InputError('--seed must be in [0, 2^31)')
     for name in ('adam_b1', 'adam_b2', 'ema_decay'):
@@ -171,6 +176,8 @@ class Config:
       default = type(self).__dataclass_fields__[name].default
       if self.preset != 'guided' and getattr(self, name) != default:
         raise InputError(f'--{flag(name)} {wrong}')
+    if self.exemplar != 'image' and self.self_reference:
+      raise InputError(f'--self-reference {wrong}')
     for name in ('compressor', 'perceptual_weight'):
       if self.preset != 'code' and getattr(self, name):
         raise InputError(f'--{flag(name)} {wrong}')

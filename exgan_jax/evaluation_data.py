@@ -26,6 +26,7 @@ from exgan_jax.input_pipeline import (
   side_of,
 )
 from exgan_jax.scene import REFERENCE
+from tfds_celeb_id import InputError
 from tfds_celeb_id.records import Record
 
 
@@ -66,9 +67,15 @@ class EvaluationBatch:
 def evaluation_positions(records: Records, split: str) -> Sequence[int]:
   """Positions of the pictures that a split's evaluation in-paints.
 
-  All of them; of the pairs of `closed` only the first, whose eyes are shut.
+  All that have a partner; of the pairs of `closed` only the first, whose eyes
+  are shut.
+
+  Raises:
+    InputError: there is none.
   """
-  return range(0, len(records), 2 if split == 'closed' else 1)
+  if not records.paired:
+    raise InputError(f'nobody in the {split} split has two pictures')
+  return range(0, records.paired, 2 if split == 'closed' else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +117,7 @@ def evaluation_batches(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[EvaluationBatch]:
-  """Every picture of a split once. In `closed` only some have a truth.
+  """Every picture with a partner once. In `closed` only some have a truth.
 
   Args:
     records: of the split.
@@ -169,13 +176,13 @@ def stranger_position(
   It is the second one of that person, which in `closed` has open eyes; None
   where all pictures are of one person.
   """
-  candidate = (position + len(records) // 2) % len(records)
-  for _ in range(len(records)):
+  candidate = (position + records.paired // 2) % records.paired
+  for _ in range(records.paired):
     record = records[candidate]
     start = candidate - record.index_in_identity
     if record.identity != target.identity:
       return start + 1
-    candidate = (start + record.identity_size) % len(records)
+    candidate = (start + record.identity_size) % records.paired
   return None
 
 

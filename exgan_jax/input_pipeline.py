@@ -1,13 +1,15 @@
 """Records to identity pairs to uint8 batches, with Grain.
 
 Records of one person lie next to each other, and each knows its place and how
-many they are, so the partner of a record is arithmetic on its position. The
-order is shuffled globally and only then dealt out to processes: the global
-batch at a step is the same for any number of them.
+many they are, so the partner of a record is arithmetic on its position. Records
+of people with a single picture come last. The order is shuffled globally and
+only then dealt out to processes: the global batch at a step is the same for any
+number of them.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
 import logging
@@ -32,7 +34,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Example = dict[str, np.ndarray]
-# A picture, and another one of the person where it is of use.
+# A picture, and another one of the person where it is of use, or itself.
 Drawn = tuple[Record, Record | None]
 # Offsets of records are kept in memory: eight bytes each.
 _READER_OPTIONS = {'index_storage_option': 'in_memory'}
@@ -72,6 +74,13 @@ class Records:
 
   def __len__(self) -> int:
     return len(self._source)
+
+  @functools.cached_property
+  def paired(self) -> int:
+    """How many of the records, the first ones, have another of the person."""
+    return bisect.bisect_left(
+      range(len(self)), True, key=lambda i: self[i].identity_size == 1
+    )
 
   def __getitem__(self, position: int) -> Record:
     """Reads the record at a position in [0, len).
@@ -152,11 +161,18 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
   return {name: array[0] for name, array in batch.items()}
 
 
-def collate(drawn: Sequence[Drawn], resolution: int) -> Example:
+def collate(
+  drawn: Sequence[Drawn], resolution: int, tell_self: bool = False
+) -> Example:
   """A batch of pairs: the arrays of `pair`, stacked.
 
   Pictures are decoded to where they stay. Without references their arrays are
   left out.
+
+  Args:
+    drawn: the pairs.
+    resolution: side of the pictures in pixels.
+    tell_self: add `is_self`, bool [b]: whether the reference is the picture.
 
   Raises:
     InputError: a picture is damaged.
@@ -166,6 +182,8 @@ def collate(drawn: Sequence[Drawn], resolution: int) -> Example:
   if references[0] is not None:
     shown = _collate(references, resolution)
     batch |= {_of_reference(name): array for name, array in shown.items()}
+  if tell_self:
+    batch['is_self'] = np.array([one is other for one, other in drawn])
   return batch | {'valid': np.ones(len(drawn), np.bool_)}
 
 
@@ -202,6 +220,8 @@ def batch_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], type]]:
   shapes = dict(one)
   if config.exemplar != 'none':
     shapes |= {_of_reference(name): shape for name, shape in one.items()}
+  if config.self_reference:
+    shapes['is_self'] = (), np.bool_
   return shapes | {'valid': ((), np.bool_)}
 
 
@@ -211,9 +231,20 @@ def _of_reference(name: str) -> str:
 
 
 def next_position(position: int, record: Record) -> int:
-  """Position of the next picture of the person; the first after the last."""
+  """Position of the next picture of the person; the first after the last.
+
+  Raises:
+    InputError: there is no other one.
+  """
+  check_paired(record)
   start = position - record.index_in_identity
   return start + (record.index_in_identity + 1) % record.identity_size
+
+
+def check_paired(record: Record) -> None:
+  """Raises InputError if a record has no partner."""
+  if record.identity_size < 2:
+    raise InputError(f'{record.filename} has no other picture of its person')
 
 
 class RandomPair(grain.transforms.RandomMap):
@@ -224,6 +255,7 @@ class RandomPair(grain.transforms.RandomMap):
 
   def random_map(self, position: int, rng: np.random.Generator) -> Drawn:
     target = self._records[position]
+    check_paired(target)
     start = position - target.index_in_identity
     other = int(rng.integers(target.identity_size - 1))
     other += other >= target.index_in_identity
@@ -240,37 +272,48 @@ class Alone(grain.transforms.Map):
     return self._records[position], None
 
 
+class Itself(grain.transforms.Map):
+  """From a record's position to a pair of the record with itself."""
+
+  def __init__(self, records: Records):
+    self._records = records
+
+  def map(self, position: int) -> Drawn:
+    record = self._records[position]
+    return record, record
+
+
 def train_batches(
   config: Config, process_index: int = 0, process_count: int = 1
 ) -> grain.DatasetIterator:
   """An endless iterator over this process's part of the global batches.
 
   A batch holds the arrays of `batch_shapes`, stacked: models that are told
-  nothing of the exemplar get none, in the same order of pictures. The
-  iterator's `get_state` and `set_state` save and restore the position.
+  nothing of the exemplar get none, in the same order of pictures. Of all pairs
+  the share `self_reference` is one picture twice, of any record; the others are
+  two pictures of a person. The iterator's `get_state` and `set_state` save and
+  restore the position.
 
   Raises:
-    InputError: the data set is not there, or was packed for a smaller
-      resolution.
+    InputError: the data set is not there, was packed for a smaller resolution,
+      or has no two pictures of a person where they are needed.
   """
   records = Records(config.data_dir, config.dataset, 'train')
   records.check_resolution(config.resolution, warn=True)
   # The threads share the cores already.
   cv2.setNumThreads(1)
   local = config.batch_size // process_count
-  dataset = (
-    grain.MapDataset.range(len(records)).seed(config.seed).shuffle().repeat()
-  )
-  if config.exemplar == 'none':
-    dataset = dataset.map(Alone(records))
-  else:
-    dataset = dataset.random_map(RandomPair(records))
+  dataset = _pairs(config, records)
   # A thread makes a whole batch: between pictures nothing is copied, and
   # threads seldom meet.
   dataset = dataset.batch(
     local,
     drop_remainder=True,
-    batch_fn=functools.partial(collate, resolution=config.resolution),
+    batch_fn=functools.partial(
+      collate,
+      resolution=config.resolution,
+      tell_self=config.self_reference > 0,
+    ),
   )
   # Batch n of process p is local batch n * process_count + p.
   dataset = dataset[process_index::process_count]
@@ -279,6 +322,35 @@ def train_batches(
     num_threads=threads, prefetch_buffer_size=threads + _READY_BATCHES
   )
   return iter(dataset.to_iter_dataset(options))
+
+
+def _pairs(config: Config, records: Records) -> grain.MapDataset:
+  """What is drawn for one run after the other, for all processes."""
+
+  def shuffled(count: int, seed: int) -> grain.MapDataset:
+    return grain.MapDataset.range(count).seed(seed).shuffle().repeat()
+
+  share = config.self_reference
+  if share:
+    # No run has this seed: the same order would show pictures twice in a row.
+    selves = shuffled(len(records), config.seed + 2**31).map(Itself(records))
+    if share == 1:
+      return selves
+  if not records.paired:
+    advice = ''
+    if config.exemplar == 'image':
+      advice = ', or make pairs of one picture with --self-reference 1'
+    raise InputError(
+      f'nobody in the train split of {config.dataset} has two pictures: add'
+      f' some{advice}'
+    )
+  dataset = shuffled(records.paired, config.seed)
+  if config.exemplar == 'none':
+    return dataset.map(Alone(records))
+  dataset = dataset.random_map(RandomPair(records))
+  if share:
+    dataset = grain.MapDataset.mix([dataset, selves], [1 - share, share])
+  return dataset
 
 
 def reader_threads(asked: int) -> int:

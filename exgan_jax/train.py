@@ -86,7 +86,8 @@ def train(config: Config) -> TrainState:
     else:
       state = create_state(config, mesh, encoder)
     start = int(state.step)
-    samples = SampleSheets(config, mesh, workdir)
+    source = sample_source(config)
+    samples = source and SampleSheets(config, mesh, workdir, *source)
     with (
       MetricWriter(workdir, start, not distributed.is_first()) as writer,
       _progress(config, start) as bar,
@@ -103,7 +104,7 @@ def train(config: Config) -> TrainState:
         last = step == config.steps
         ends = last or is_preempted
         later = [functools.partial(log.write, step, metrics, ends)]
-        if step % config.sample_every == 0 or last:
+        if samples and (step % config.sample_every == 0 or last):
           painted = samples.paint(model_of(state))
           later.append(functools.partial(samples.write, step, painted))
         if step % config.checkpoint_every == 0 or ends:
@@ -159,18 +160,31 @@ def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:
   return None
 
 
+def sample_source(config: Config) -> tuple[input_pipeline.Records, str] | None:
+  """The records for sample sheets and their split; None without any pair."""
+  read = functools.partial(
+    input_pipeline.Records, config.data_dir, config.dataset
+  )
+  try:
+    return read('validation'), 'validation'
+  except InputError:  # Too few people for one.
+    records = read('train')
+    return (records, 'train') if records.paired else None
+
+
 class SampleSheets:
   """Sheets of the same few held-out pictures, painted as training goes on."""
 
-  def __init__(self, config: Config, mesh: Mesh, workdir: pathlib.Path):
-    try:
-      split = 'validation'
-      records = input_pipeline.Records(config.data_dir, config.dataset, split)
-    except InputError:  # Too few people for one.
-      split = 'train'
-      records = input_pipeline.Records(config.data_dir, config.dataset, split)
+  def __init__(
+    self,
+    config: Config,
+    mesh: Mesh,
+    workdir: pathlib.Path,
+    records: input_pipeline.Records,
+    split: str,
+  ):
     # Spread over the split: neighbours are the same person.
-    positions = np.linspace(0, len(records) - 1, SAMPLES).astype(int).tolist()
+    positions = np.linspace(0, records.paired - 1, SAMPLES).astype(int).tolist()
     read = functools.partial(
       evaluation_data.evaluation_batches,
       *(records, split, config.resolution),

@@ -49,18 +49,26 @@ class Built:
   rejected: list[records.Rejected]
 
 
-def build(work: Work, output: Output, options=None, runner=None) -> Built:
+def build(
+  work: Work,
+  output: Output,
+  *,
+  keep_singles: bool = False,
+  options=None,
+  runner=None,
+) -> Built:
   """Builds the records that one machine would build, byte by byte.
 
   Args:
     work: what is to be done.
     output: where the records go.
+    keep_singles: as in `records.arrange`.
     options: of the Beam pipeline.
     runner: of the Beam pipeline, if the options do not name it.
   """
   summary = output.templates['train'].data_dir / 'beam.json'
   with apache_beam.Pipeline(runner=runner, options=options) as pipeline:
-    _connect(pipeline, work, output, summary)
+    _connect(pipeline, work, output, keep_singles, summary)
   tags = collections.defaultdict(list)
   for tag, value in json.loads(summary.read_text()):
     tags[tag].append(value)
@@ -85,7 +93,9 @@ def _count(records_: int, identities: int) -> dict[str, int]:
   return {'identities': identities, 'records': records_}
 
 
-def _connect(pipeline, work: Work, output: Output, summary) -> None:
+def _connect(
+  pipeline, work: Work, output: Output, keep_singles: bool, summary
+) -> None:
   """Lays the pipeline out: pictures, people, places, shards."""
   people = (
     pipeline
@@ -93,7 +103,7 @@ def _connect(pipeline, work: Work, output: Output, summary) -> None:
     | 'Spread' >> apache_beam.Reshuffle()
     | 'Work' >> apache_beam.ParDo(_Do(work.function))
     | 'People' >> apache_beam.GroupByKey()
-    | 'Arrange' >> apache_beam.ParDo(_arrange).with_outputs()
+    | 'Arrange' >> apache_beam.ParDo(_arrange, keep_singles).with_outputs()
   )
   # Where each person's records start, and how many records there are.
   starts = (
@@ -142,11 +152,13 @@ class _Do(apache_beam.DoFn):
     yield result.identity, (rank, result)
 
 
-def _arrange(person: tuple[str, Iterable]) -> Iterator[Any]:
+def _arrange(
+  person: tuple[str, Iterable], keep_singles: bool
+) -> Iterator[Any]:
   """Turns a person's results into their records in each split.
 
-  Yields (split, rank of the person, records), and on another output what is in
-  none of them, with what it is to be sorted by.
+  Yields (split, what the people are sorted by, records), and on another output
+  what is in none of them, with what it is to be sorted by.
   """
   tagged = apache_beam.pvalue.TaggedOutput
   results = sorted(person[1], key=lambda ranked: ranked[0])
@@ -156,16 +168,20 @@ def _arrange(person: tuple[str, Iterable]) -> Iterator[Any]:
       yield tagged('rejected', ((0, rank), dataclasses.astuple(result)))
     else:
       entries.append((rank, result))
-  splits, unpaired = records.arrange(entry for _, entry in entries)
+  splits, unpaired = records.arrange(
+    (entry for _, entry in entries), keep_singles
+  )
   for i, each in enumerate(unpaired):
     place = (1, entries[0][0], i)
     yield tagged('rejected', (place, dataclasses.astuple(each)))
   for split, placed in splits.items():
     if placed:
-      yield tagged('placed', (split, entries[0][0], placed))
+      # Singles come last, as in `records.arrange`.
+      rank = (len(placed) == 1, entries[0][0])
+      yield tagged('placed', (split, rank, placed))
 
 
-def _starts(item: tuple[str, Iterable[tuple[int, int]]]):
+def _starts(item: tuple[str, Iterable[tuple[tuple[bool, int], int]]]):
   split, sizes = item
   starts, total = {}, 0
   for rank, size in sorted(sizes):

@@ -34,6 +34,8 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   SIZE: int
   HOMEPAGE: str | None = None
   EXTRA_FEATURES: Mapping[str, Any] = types.MappingProxyType({})
+  # Whether `train` holds people with a single picture, too.
+  KEEP_SINGLES = False
 
   def __init__(
     self, *, file_format: Any = None, workers: int | None = None, **kwargs
@@ -187,6 +189,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._example_writer(),
         {split: self._get_filename_template(split) for split in records.SPLITS},
       ),
+      keep_singles=self.KEEP_SINGLES,
       options=config.beam_options,
       runner=config.beam_runner,
     )
@@ -211,7 +214,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       else:
         spans = {k: self._spill.put(data) for k, data in each.blobs.items()}
         entries.append(dataclasses.replace(each, blobs=spans))
-    splits, unpaired = records.arrange(entries)
+    splits, unpaired = records.arrange(entries, self.KEEP_SINGLES)
     rejected += unpaired
     self._check_any(records.count(splits), len(task.items), rejected)
     return splits, rejected

@@ -191,7 +191,7 @@ class Record:
     boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
     opened: how sure it is that both eyes are open, NaN if unknown.
     index_in_identity: place among the records of the person.
-    identity_size: how many they are, at least two.
+    identity_size: how many they are.
     truth: the same scene with open eyes, stored as `image` is, or nothing.
     irises: float32 [2, 3], centres (x, y) and radii (left, right) in stored
       pixels; None where they are not known.
@@ -244,8 +244,6 @@ def parse(serialized: bytes) -> Record:
     raise InputError(f'not a record of a face: {error}') from error
   if not 0 <= record.index_in_identity < record.identity_size:
     raise InputError(f'{record.filename} has no place among its records')
-  if record.identity_size < 2:
-    raise InputError(f'{record.filename} has no other picture of its person')
   return record
 
 
@@ -289,7 +287,7 @@ def split_of(identity: str) -> str:
 
 
 def arrange(
-  entries: Iterable[Entry],
+  entries: Iterable[Entry], keep_singles: bool = False
 ) -> tuple[dict[str, list[Placed]], list[Rejected]]:
   """Sorts entries into splits.
 
@@ -297,6 +295,11 @@ def arrange(
   at least two of them; `closed` gets, for each closed-eyed picture, that one
   and then the same person's widest open one. Identities keep the order in which
   they first appear, and so do the pictures of each.
+
+  Args:
+    entries: of all pictures.
+    keep_singles: whether `train` also gets the only open-eyed picture of an
+      identity, after the pictures of all identities with more of them.
 
   Returns:
     The records of each of the four splits in order, and the entries that are in
@@ -310,8 +313,10 @@ def arrange(
   for identity, pictures in people.items():
     opened = [entry for entry in pictures if entry.is_open]
     closed = [entry for entry in pictures if not entry.is_open]
-    if len(opened) > 1:
-      splits[split_of(identity)].extend(
+    split = split_of(identity)
+    fewest = 1 if keep_singles and split == 'train' else 2
+    if len(opened) >= fewest:
+      splits[split].extend(
         Placed(entry, i, len(opened)) for i, entry in enumerate(opened)
       )
     if opened:
@@ -323,7 +328,7 @@ def arrange(
       if (opened and closed)
       else set()
     )
-    if len(opened) > 1:
+    if len(opened) >= fewest:
       used |= {id(entry) for entry in opened}
     if len(pictures) < 2:
       reason = 'the only usable picture of this person'
@@ -336,6 +341,8 @@ def arrange(
       for entry in pictures
       if id(entry) not in used
     )
+  # A stable sort: the others stay in order.
+  splits['train'].sort(key=lambda placed: placed.identity_size == 1)
   return splits, rejected
 
 

@@ -96,6 +96,8 @@ def test_nobody_is_a_stranger_among_pictures_of_one_person(synth_data):
   records = input_pipeline.Records(synth_data, 'synth_id', 'test')
 
   class First:
+    paired = 3
+
     def __len__(self):
       return 3
 

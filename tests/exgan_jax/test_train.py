@@ -21,7 +21,7 @@ from exgan_jax import config as config_lib
 from exgan_jax import evaluation_data, input_pipeline, sharding
 from exgan_jax.checkpoint import FOLDER, Checkpoints, steps_of
 from exgan_jax.metric_writer import MetricWriter
-from exgan_jax.train import SampleSheets, _run, train
+from exgan_jax.train import SampleSheets, _run, sample_source, train
 from tfds_celeb_id import InputError, synth_id
 
 
@@ -191,7 +191,10 @@ def test_samples_show_people_spread_over_the_split(config, monkeypatch):
     input_pipeline, 'Records',
     lambda data, name, _, make=input_pipeline.Records: make(data, name, 'test'),
   )  # fmt: skip
-  SampleSheets(config, sharding.make_mesh(4), pathlib.Path(config.workdir))
+  SampleSheets(
+    config, sharding.make_mesh(4), pathlib.Path(config.workdir),
+    *sample_source(config),
+  )  # fmt: skip
   assert len(shown) == 8
   assert len(set(shown)) == 3
 

@@ -72,6 +72,21 @@ def test_the_same_bytes(files, tmp_path, monkeypatch, per_shard):
   assert len(names) == sum(lengths) and len(set(names)) == len(names)
 
 
+def test_the_same_bytes_with_singles(authors_files, tmp_path, monkeypatch):
+  monkeypatch.setattr(celeb_id.Builder, 'KEEP_SINGLES', True)
+  for i in range(12):
+    for picture in range(1 + i % 3):
+      authors_files.picture(f'p{i}-{picture}.jpg')
+  authors_files.write()
+  files = authors_files.folder
+  expected = _contents(_build(files, tmp_path / 'one'))
+  found = _contents(_build(files, tmp_path / 'beam', ['--runner=DirectRunner']))
+  assert found == expected
+  source = celeb_id.Builder(data_dir=str(tmp_path / 'beam'))
+  sizes = [r['identity_size'] for r in source.as_data_source('train')]
+  assert sizes[-1] == 1 and sizes == sorted(sizes, key=lambda n: n == 1)
+
+
 def test_the_tfds_command(files, tmp_path):
   for module in ('tensorflow', 'mlcroissant'):
     if not importlib.util.find_spec(module):

@@ -154,6 +154,7 @@ def test_hostile_files_are_rejected_one_by_one(tmp_path):
   (folder / 'elsewhere').symlink_to(tmp_path)
   _save(folder / 'loose.png')
   _save(folder / 'alone' / 'a.png')
+  _save(folder / 'solo' / 'a.png')
   _save(folder / 'sleeper' / 'a.png', opened=0.1)
   _save(folder / 'sleeper' / 'b.png', opened=0.1)
   with open(os.fsencode(person) + b'/caf\xe9.jpg', 'wb') as file:
@@ -164,7 +165,10 @@ def test_hostile_files_are_rejected_one_by_one(tmp_path):
     for items in _records(builder).values()
     for record in items
   }
-  assert used == {'é person/a.png', 'é person/cmyk.jpg'}
+  # Training has a use for a single picture.
+  splits = [records.split_of(name) for name in ('solo', 'alone')]
+  assert splits == ['train', 'test']
+  assert used == {'é person/a.png', 'é person/cmyk.jpg', 'solo/a.png'}
   closed = 'eyes closed, and no open-eyed picture of this person'
   assert _rejected(builder) == {
     'alone/a.png': 'the only usable picture of this person',
@@ -216,8 +220,10 @@ def _texts(folder):
 
 
 def _strangers(folder):
-  _save(folder / 'a' / '1.png')
-  _save(folder / 'b' / '1.png')
+  # Held out: training would use them.
+  held_out = [p for p in map(str, range(99)) if records.split_of(p) != 'train']
+  for person in held_out[:2]:
+    _save(folder / person / '1.png')
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,24 @@ def test_one_open_and_one_closed_picture_are_a_pair_and_no_more():
   assert _names(splits['closed']) == [('a-2.jpg', 0, 2), ('a-1.jpg', 1, 2)]
 
 
+def test_singles_are_kept_in_train_alone_and_come_last():
+  entries = [_entry(f'p{i}', n) for i in range(60) for n in range(1 + i % 3)]
+  entries += [_entry('p0', 9, 0.1)]
+  splits, rejected = records.arrange(entries, keep_singles=True)
+  without, all_rejected = records.arrange(entries)
+  for split in ('validation', 'test', 'closed'):
+    assert splits[split] == without[split]
+  count = len(without['train'])
+  assert splits['train'][:count] == without['train']
+  singles = splits['train'][count:]
+  expected = [f'p{i}' for i in range(0, 60, 3)]
+  in_train = [name for name in expected if records.split_of(name) == 'train']
+  assert [p.entry.identity for p in singles] == in_train
+  assert {(p.index_in_identity, p.identity_size) for p in singles} == {(0, 1)}
+  assert 0 < len(rejected) < len(all_rejected)
+  assert not {r.identity for r in rejected} & set(in_train)
+
+
 def test_spill_gives_the_bytes_back_in_any_order(tmp_path):
   kept = spill.Spill(tmp_path)
   spans = [kept.put(f'a {i}'.encode()) for i in range(5)]
@@ -165,6 +183,8 @@ def test_parse_reads_what_is_stored():
   assert record.opened == 0.75
   assert (record.image, record.truth) == (b'jpeg', b'')
   assert records.parse(_serialized(truth=[b'open'])).truth == b'open'
+  single = _serialized(index_in_identity=[0], identity_size=[1])
+  assert records.parse(single).identity_size == 1
 
 
 def test_parse_reads_irises_where_they_are_known():
@@ -205,7 +225,6 @@ def test_parse_reads_corners_that_are_known_unknown_or_not_stored():
     {'corners': [1.0] * 7 + [math.inf]},
     {'corners': [1e12] * 8},
     {'identity_size': [0]},
-    {'identity_size': [1], 'index_in_identity': [0]},
     {'index_in_identity': [3]},
     {'index_in_identity': [-1]},
     {'index_in_identity': []},

@@ -18,9 +18,11 @@ class Builder(RecordsBuilder):
   VERSION = tfds.core.Version('1.1.0')
   RELEASE_NOTES: ClassVar = {
     '1.0.0': 'First version.',
-    '1.1.0': 'Corners of the eyes (`corners`).',
+    '1.1.0': 'Corners of the eyes (`corners`); `train` also holds people with '
+    'a single picture, after all others.',
   }
   SIZE = 256
+  KEEP_SINGLES = True
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Name a folder with one sub-folder of photographs for each person.'
   )
