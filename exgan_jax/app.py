@@ -161,7 +161,6 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
         )  # fmt: skip
         which = gr.Dropdown([CLOSED, ALL], value=CLOSED, label='Which face')
         force = gr.Checkbox(label='Paint eyes that look open, too')
-        seamless = gr.Checkbox(label='Match the colours around them (Poisson)')
         press = gr.Button('Open the eyes', variant='primary', elem_id='press')
         example = gr.Button('Try it with drawn faces', elem_id='example')
     slider = gr.ImageSlider(
@@ -174,7 +173,7 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
     )
     gr.Markdown(_DUTY)
     photo.change(checked(look), photo, [seen, which])
-    inputs = [photo, references, which, force, seamless]
+    inputs = [photo, references, which, force]
     outputs = [slider, download, told]
     press.click(checked(paint), inputs, outputs)
     example.click(page.example, None, [photo, references]).then(

@@ -81,7 +81,6 @@ class Page:
     references: list[str] | None,
     which: str = CLOSED,
     force: bool = False,
-    seamless: bool = False,
   ) -> tuple[np.ndarray, np.ndarray, str, str]:
     """Paints.
 
@@ -100,7 +99,7 @@ class Page:
     for path in references:
       _read(path)
     face = int(which.removeprefix('face ')) if which[-1:].isdigit() else None
-    options = Options(face, which == ALL, force, seamless)
+    options = Options(face, which == ALL, force)
     with self._lock:
       candidates = self._inpainter.candidates(references)
       result = self._inpainter.open_eyes(picture, candidates, options)

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
+
+from exgan_jax import scene, warp
+from exgan_jax.models import transfer
 
 TELEA_RADIUS = 3
 """Pixels around each point of the hole that `telea` draws on."""
@@ -101,6 +106,49 @@ def reference_paste(
   return np.where(hole[..., None], pasted, image)
 
 
+def reference_clone(
+  batch: Mapping[str, np.ndarray], mask: np.ndarray
+) -> np.ndarray:
+  """Lays the reference into the holes, aligned by its eye corners and relit.
+
+  The similarity of least squares takes the reference's corners onto the
+  picture's; what it differs from the picture around the hole is continued
+  harmonically into it and added. It is what an untrained transfer model paints.
+
+  Args:
+    batch: a host batch with `corners` and `reference_corners`.
+    mask: the holes [B, H, W].
+
+  Returns:
+    The in-painted pictures.
+  """
+  hole = (mask != 0)[..., None]
+  names = (
+    'image', 'eyes', 'corners', 'reference', 'reference_eyes',
+    'reference_corners',
+  )  # fmt: skip
+  painted = np.asarray(_clone({name: batch[name] for name in names}, hole))
+  return np.where(hole & batch['valid'][:, None, None, None], painted,
+                  batch['image'])  # fmt: skip
+
+
+@jax.jit
+def _clone(batch: dict[str, jax.Array], hole: jax.Array) -> jax.Array:
+  corners, reference_corners = scene.eye_corners(batch)
+  mask = hole.astype(jnp.float32)
+  cloned = transfer.closed_form(
+    transfer.TransferInput(
+      image=scene.to_float(batch['image']),
+      mask=mask,
+      near=mask,
+      reference=scene.to_float(batch['reference']),
+      matrix=warp.similarity(corners, reference_corners),
+      trusted=jnp.ones(len(mask)),
+    )
+  )
+  return scene.to_uint8((cloned + 1.0) / 2.0)
+
+
 def _as_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
   if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
     raise ValueError(
@@ -164,9 +212,10 @@ BASELINES: dict[
     'reference_eyes',
     'reference_boxes',
   ),
+  'reference_clone': reference_clone,
 }
 """Baselines by name; each takes a host batch (`image` and `reference` uint8
 [B, H, W, 3]; `eyes`, `boxes`, `reference_eyes`, `reference_boxes` float32
-[B, 2, 2]; `valid` bool [B]) and the hole masks [B, H, W], bool or uint8, and
-returns the in-painted pictures uint8 [B, H, W, 3]. Rows that are not valid
-come back as they are."""
+[B, 2, 2]; `corners`, `reference_corners` float32 [B, 4, 2]; `valid` bool [B])
+and the hole masks [B, H, W], bool or uint8, and returns the in-painted pictures
+uint8 [B, H, W, 3]. Rows that are not valid come back as they are."""

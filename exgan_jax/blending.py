@@ -6,7 +6,7 @@ import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 # The part of an eye box, from its edge to its centre, that fades in.
 FEATHER = 0.4
@@ -93,54 +93,3 @@ def _opacity(
   outwards = (across**_POWER + down**_POWER) ** (1 / _POWER)
   t = np.clip((1 - outwards) / np.float32(FEATHER), 0, 1)
   return t * t * (3 - 2 * t)
-
-
-def match_edges(
-  painted: Float[np.ndarray, 's s 3'],
-  image: Float[np.ndarray, 's s 3'],
-  mask: Bool[np.ndarray, 's s'],
-) -> Float[np.ndarray, 's s 3']:
-  """Shifts a hole's colours, smoothly, to those of the picture at its edge.
-
-  What is added is harmonic in the hole, so that gradients stay those of what
-  was painted: Perez et al. 2003, "Poisson Image Editing", equation 2, with
-  the edge being the hole's outermost pixels.
-
-  Args:
-    painted: in [0, 1].
-    image: the same outside the hole, and at its outermost pixels what the
-      hole's colours shall become.
-    mask: the hole.
-  """
-  inside = cv2.erode(
-    mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0
-  ).astype(bool)
-  added = np.where((mask & ~inside)[..., None], image - painted, 0.0)
-  return painted + _harmonic(added, inside).astype(painted.dtype)
-
-
-def _harmonic(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-  """Fills a region with the mean of neighbours, by its linear system."""
-  import scipy.sparse
-  import scipy.sparse.linalg
-
-  count = int(inside.sum())
-  if not count:
-    return values
-  number = np.full(inside.shape, -1)
-  number[inside] = np.arange(count)
-  rows, columns = np.nonzero(inside)
-  system = scipy.sparse.identity(count, format='csr') * 4
-  right = np.zeros((count, values.shape[2]))
-  for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-    # The erosion has left a ring, so that every neighbour is in the square.
-    beside = number[rows + down, columns + across]
-    known = beside < 0
-    right[known] += values[rows[known] + down, columns[known] + across]
-    system = system - scipy.sparse.csr_matrix(
-      (np.ones(count - known.sum()), (number[inside][~known], beside[~known])),
-      shape=(count, count),
-    )
-  filled = values.copy()
-  filled[inside] = scipy.sparse.linalg.spsolve(system.tocsc(), right)
-  return filled

@@ -53,10 +53,6 @@ def _add_inpaint(commands: argparse._SubParsersAction) -> None:
     '--all-faces', action='store_true', help='paint all that have closed eyes'
   )
   add('--force', action='store_true', help='paint eyes that look open, too')
-  add(
-    '--seamless', action='store_true',
-    help='shift the colours of what is painted to those around it (Poisson)',
-  )  # fmt: skip
   _add_model(inpaint)
   add(
     '--face-embedding', metavar='FILE',

@@ -16,9 +16,8 @@ from typing import Any, Literal, get_args, get_type_hints
 from tfds_celeb_id import InputError
 
 Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
-Preset = Literal['gan', 'reference', 'code', 'guided', 'compressor']
+Preset = Literal['gan', 'reference', 'code', 'transfer', 'compressor']
 Exemplar = Literal['none', 'image', 'code']
-Injection = Literal['none', 'attention', 'modulation']
 Adversarial = Literal['non_saturating', 'hinge', 'least_squares']
 Normalization = Literal['none', 'instance', 'batch']
 Size = Literal['tiny', 'small', 'paper']
@@ -27,19 +26,23 @@ Precision = Literal['float32', 'bfloat16']
 # Of a run's configuration in its working directory.
 FILENAME = 'config.json'
 
-# The paper's three models, and one beyond it, differ in this and nothing else:
-# what generator and discriminator are told of the exemplar, and whether the
-# painted eyes' code is held to the exemplar's. The compressor makes the codes.
+# The paper's three models differ in this and nothing else: what generator and
+# discriminator see of the exemplar, and whether the painted eyes' code is held
+# to the exemplar's. The compressor makes the codes. `transfer` has networks of
+# its own, which move and light the reference's eyes instead of painting new
+# ones.
 PRESETS: dict[str, dict[str, Any]] = {
   'gan': {'exemplar': 'none'},
   'reference': {'exemplar': 'image'},
   'code': {'exemplar': 'code', 'perceptual_weight': 0.01},
-  'guided': {'exemplar': 'image', 'warp_reference': True},
+  'transfer': {
+    'exemplar': 'image',
+    'adam_b1': 0.5,
+    'adversarial_weight': 0.05,
+    'reconstruction_scales': 3,
+  },
   'compressor': {'exemplar': 'none'},
 }
-
-# What only `guided` may have: the others are the paper's.
-_BEYOND_THE_PAPER = ('warp_reference', 'injection')
 
 # Narrow networks take larger steps; only that of `tiny` was searched for.
 SIZES: dict[str, dict[str, Any]] = {
@@ -84,8 +87,6 @@ class Config:
 
   exemplar: Exemplar = option('image', 'what G and D are told')
   compressor: str = option('', "workdir of the code model's compressor")
-  warp_reference: bool = option(False, "the reference's eyes onto the hole's")
-  injection: Injection = option('none', "the reference's eyes into G's middle")
   self_reference: float = option(
     0.0, 'share of the training pairs that are one picture twice'
   )
@@ -116,6 +117,8 @@ class Config:
   )
   eye_weight: float = option(4.0, 'of the L1 at an eye, besides 1 everywhere')
   perceptual_weight: float = option(0.0, "weight of the codes' distance")
+  lpips: str = option('', "file of LPIPS's weights, for --lpips-weight")
+  lpips_weight: float = option(0.0, 'weight of LPIPS between strips of eyes')
   normalization: Normalization = option('none', 'of the features of G')
   spectral_norm: bool = option(False, 'divided out of the kernels of D')
   ema_decay: float = option(0.999, 'of the average of the weights of G')
@@ -162,7 +165,7 @@ class Config:
     for name in (
       'generator_learning_rate', 'discriminator_learning_rate',
       'adversarial_weight', 'gradient_penalty', 'reconstruction_weight',
-      'perceptual_weight', 'eye_weight',
+      'perceptual_weight', 'eye_weight', 'lpips_weight',
     ):  # fmt: skip
       value = getattr(self, name)
       if not (math.isfinite(value) and value >= 0):
@@ -172,12 +175,10 @@ class Config:
     wrong = f'does not go with --preset {self.preset}'
     if self.exemplar != PRESETS[self.preset]['exemplar']:
       raise InputError(f'--exemplar {self.exemplar} {wrong}')
-    for name in _BEYOND_THE_PAPER:
-      default = type(self).__dataclass_fields__[name].default
-      if self.preset != 'guided' and getattr(self, name) != default:
-        raise InputError(f'--{flag(name)} {wrong}')
     if self.exemplar != 'image' and self.self_reference:
       raise InputError(f'--self-reference {wrong}')
+    if self.preset != 'transfer' and self.lpips_weight:
+      raise InputError(f'--lpips-weight {wrong}')
     for name in ('compressor', 'perceptual_weight'):
       if self.preset != 'code' and getattr(self, name):
         raise InputError(f'--{flag(name)} {wrong}')
@@ -186,8 +187,9 @@ class Config:
 # A run may go on with other values of these: they do not change what a step
 # computes.
 FREE_TO_CHANGE = frozenset({
-  'data_dir', 'workdir', 'compressor', 'steps', 'log_every', 'checkpoint_every',
-  'checkpoints_to_keep', 'sample_every', 'reader_threads', 'fsdp',
+  'data_dir', 'workdir', 'compressor', 'lpips', 'steps', 'log_every',
+  'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
+  'reader_threads', 'fsdp',
 })  # fmt: skip
 
 

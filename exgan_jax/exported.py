@@ -73,7 +73,8 @@ def export(
   temporary.write_bytes(safetensors.numpy.save(arrays))
   temporary.replace(output / WEIGHTS)
   # Paths of the machine that it was trained on are nobody's business.
-  bare = dataclasses.replace(config, workdir='', data_dir='', compressor='')
+  private = ('workdir', 'data_dir', 'compressor', 'lpips')
+  bare = dataclasses.replace(config, **dict.fromkeys(private, ''))
   config_lib.save(bare, output / config_lib.FILENAME)
 
 

@@ -20,6 +20,8 @@ SIDE = 256
 # this part of the distance of the eyes: the mean over 44 faces with closed eyes
 # and 132 with open ones, each measured from the corners of its eye.
 _BEHIND_LIDS = 0.042
+# What is copied of a reference photograph, beyond the eyes, per their distance.
+_AROUND = 1.0
 # More pixels of a face than these are averaged before it is aligned: bicubic
 # sampling, which alignment is by definition, would pick some and skip others.
 _MOST = 2 * SIDE
@@ -34,12 +36,16 @@ class AlignedFace:
     square: uint8 [256, 256, 3], sRGB.
     eyes: float32 [2, 2], centres in the square as (x, y) in pixels.
     matrix: float64 [2, 3], from the photograph's pixels to the square's.
+    around: the part of the photograph around the eyes, in its own pixels.
+    origin: float64 [2], where that part begins, as (x, y).
   """
 
   face: Face
   square: np.ndarray
   eyes: np.ndarray
   matrix: np.ndarray
+  around: Photograph
+  origin: np.ndarray
 
   def at(
     self, resolution: int
@@ -65,6 +71,16 @@ class AlignedFace:
 def is_open(face: Face) -> bool:
   """Whether both eyes are, by the rule that sorts the training pictures."""
   return face.opened >= OPEN_THRESHOLD
+
+
+def eyes_to_paint(face: Face, force: bool = False) -> tuple[bool, bool]:
+  """Which eyes are closed: left and right, as the viewer sees them.
+
+  Both where neither or both are, where it is not known for each eye, and by
+  force.
+  """
+  closed = tuple(1 - blink < OPEN_THRESHOLD for blink in face.blinks)
+  return (True, True) if force or not any(closed) else closed
 
 
 def opened_eyes(
@@ -101,7 +117,22 @@ def align_face(
   if not ((eyes >= 0) & (eyes < SIDE)).all():
     raise InputError('an eye is outside the picture')
   matrix = crop.matrix(SIDE) @ to_reduced
-  return AlignedFace(face, photograph.to_srgb(square), eyes, matrix)
+  around, origin = _around_eyes(photograph, face)
+  square = photograph.to_srgb(square)
+  return AlignedFace(face, square, eyes, matrix, around, origin)
+
+
+def _around_eyes(
+  photograph: Photograph, face: Face
+) -> tuple[Photograph, Float[np.ndarray, 2]]:
+  """Copies what is up to one distance of the eyes around them."""
+  eyes = np.array(face.eyes)
+  reach = _AROUND * np.linalg.norm(eyes[1] - eyes[0])
+  limit = np.array(photograph.size[::-1])
+  low = np.clip(np.floor(eyes.min(axis=0) - reach), 0, limit - 1).astype(int)
+  high = np.clip(np.ceil(eyes.max(axis=0) + reach), low + 1, limit).astype(int)
+  part = photograph.pixels[low[1] : high[1], low[0] : high[0]].copy()
+  return dataclasses.replace(photograph, pixels=part, data=b''), low
 
 
 def reduce(

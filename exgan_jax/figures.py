@@ -21,7 +21,7 @@ from exgan_jax.report_table import Line
 from tfds_celeb_id import InputError
 
 MAX_ROWS = 6
-PREFERRED = 'telea'
+PREFERRED = 'reference_clone'
 QUALITY = 88
 # Sides of an embedded picture in pixels, for screens of twice the density.
 SMALLEST, LARGEST = 192, 256

@@ -20,7 +20,7 @@ from exgan_jax.inpaint_result import (
   Result,
   check_painted,
 )
-from exgan_jax.painter import Painter, lay_over
+from exgan_jax.painter import Painter, restore
 from exgan_jax.photograph import Photograph
 from exgan_jax.references import Candidate
 from tfds_celeb_id import InputError
@@ -43,14 +43,12 @@ class Options:
       whose eyes are closed.
     all_faces: paint all whose eyes are closed.
     force: paint eyes that look open, too.
-    seamless: shift the colours of what is painted to those around it.
     same_person: what the cosine of two embeddings of one person exceeds.
   """
 
   face: int | None = None
   all_faces: bool = False
   force: bool = False
-  seamless: bool = False
   same_person: float = references.SAME_PERSON
 
   def __post_init__(self):
@@ -108,7 +106,7 @@ class Inpainter:
     Raises:
       InputError: one of them is missing or is something else.
     """
-    painter = Painter.restore(workdir, step)
+    painter = restore(workdir, step)
     code = painter.code_embedding()
     if compressor is not None:
       code = CodeEmbedding.from_workdir(compressor)
@@ -251,8 +249,8 @@ class Inpainter:
     if choice is None:
       reason = 'no picture of this person with open eyes among the references'
       return picture, dataclasses.replace(found, done=reason)
-    painted = self._painter(aligned, choice.candidate.aligned)
-    picture = lay_over(picture, painted, options.seamless)
+    eyes = faces.eyes_to_paint(found.face, options.force)
+    picture = self._painter(picture, aligned, choice.candidate.aligned, eyes)
     after = picture.seen()
     again = self._finder.again(after, found.face)
     return picture, dataclasses.replace(

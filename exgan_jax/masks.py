@@ -46,6 +46,34 @@ def hole_masks(
   return either[..., None].astype(eyes.dtype)
 
 
+def lid_masks(
+  corners: Float[Array, 'b 4 2'],
+  half_axes: Float[Array, 'b 2'],
+  resolution: int,
+) -> Float[Array, 'b eye h w']:
+  """Marks an ellipse around the corners of each eye with ones.
+
+  Args:
+    corners: outer and inner corner of the left eye, inner and outer corner of
+      the right one, as (x, y) in pixels.
+    half_axes: of the ellipses, along the line of the corners and across it,
+      per distance of the outer corners.
+    resolution: side of the square pictures in pixels.
+  """
+  across = corners[:, 3] - corners[:, 0]
+  unit = jnp.maximum(jnp.linalg.norm(across, axis=-1), 1e-3)[:, None]
+  along = across / unit
+  index = jnp.arange(resolution, dtype=corners.dtype)
+  centres = (corners[:, ::2] + corners[:, 1::2]) / 2  # [b, eye, (x, y)]
+  dx = index[None, None, None, :] - centres[:, :, 0, None, None]
+  dy = index[None, None, :, None] - centres[:, :, 1, None, None]
+  cosine, sine = (along[:, i, None, None, None] for i in (0, 1))
+  axes = jnp.maximum(half_axes * unit, 1e-3)[:, :, None, None, None]
+  u = (dx * cosine + dy * sine) / axes[:, 0]
+  v = (dy * cosine - dx * sine) / axes[:, 1]
+  return (u**2 + v**2 < 1).astype(corners.dtype)
+
+
 def nearness(
   eyes: Float[Array, 'b 2 2'], resolution: int
 ) -> Float[Array, 'b h w 1']:
@@ -97,7 +125,7 @@ def eye_crops(
       picture, (xy[1], xy[0], jnp.zeros_like(xy[0])), size
     )
 
-  start = _crop_starts(eyes, image.shape[1], side)
+  start = _crop_starts(eyes, image.shape, side)
   return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(_frame(image, side), start)
 
 
@@ -116,7 +144,7 @@ def paste_crops(
       )
     return picture
 
-  start = _crop_starts(eyes, image.shape[1], side)
+  start = _crop_starts(eyes, image.shape, side)
   framed = jax.vmap(paste)(_frame(image, side), start, crops)
   return framed[:, side:-side, side:-side]
 
@@ -125,12 +153,16 @@ def _frame(image: jax.Array, side: int) -> jax.Array:
   return jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
 
 
-def _crop_starts(eyes: jax.Array, resolution: int, side: int) -> jax.Array:
+def _crop_starts(
+  eyes: jax.Array, shape: tuple[int, ...], side: int
+) -> jax.Array:
   """Where in the framed picture each crop begins, int32 (x, y)."""
   centre = jnp.ceil(eyes).astype(jnp.int32)
-  # Framed by a whole side, a crop may start anywhere in [0, resolution + side]
+  # Framed by a whole side, a crop may start anywhere in [0, length + side]
   # and one around an eye far outside the picture is all zero.
-  return jnp.clip(centre - side // 2 + side, 0, resolution + side)
+  limit = jnp.array([shape[2] + side, shape[1] + side], jnp.int32)
+  start = jnp.maximum(centre - side // 2 + side, 0)
+  return jnp.minimum(start, limit[None, None])
 
 
 def crop_side(resolution: int) -> int:

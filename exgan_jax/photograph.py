@@ -85,6 +85,28 @@ class Photograph:
       pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels, np.uint8)
 
+  def colours(
+    self, rows: slice, columns: slice
+  ) -> Float[np.ndarray, 'h w 3']:
+    """A part of the picture in [0, 1], in its own depth and profile."""
+    part = self.pixels[rows, columns].astype(np.float32) / self.levels
+    if self.has_alpha:
+      alpha = part[..., -1:]
+      part = part[..., :-1] * alpha + (1 - alpha)
+    return np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:2], 3)))
+
+  def colours_of(
+    self, colours: Float[np.ndarray, 'h w 3'], other: Photograph
+  ) -> Float[np.ndarray, 'h w 3']:
+    """Takes another photograph's colours in [0, 1] to this one's profile.
+
+    Where the profiles differ, by way of 8 bits.
+    """
+    if self.profile == other.profile:
+      return colours
+    rounded = np.round(255 * np.clip(colours, 0, 1)).astype(np.uint8)
+    return self.from_srgb(other.to_srgb(rounded).astype(np.float32) / 255)
+
   def to_srgb(
     self, image: UInt8[np.ndarray, 'h w 3']
   ) -> UInt8[np.ndarray, 'h w 3']:

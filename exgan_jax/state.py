@@ -23,10 +23,15 @@ from exgan_jax.models.compressor import (
   CompressorConfig,
   EyeEncoder,
 )
-from exgan_jax.models.discriminator import Discriminator, DiscriminatorConfig
+from exgan_jax.models.discriminator import (
+  Discriminator,
+  DiscriminatorConfig,
+  EyeDiscriminator,
+)
 from exgan_jax.models.generator import Generator, GeneratorConfig
+from exgan_jax.models.transfer import TransferConfig, TransferNetwork
 
-# Purposes folded into the seed; a new one takes a new number.
+# Purposes folded into the seed; a new one takes a new number. 2 is `augment`'s.
 GENERATOR_KEY, DISCRIMINATOR_KEY = 0, 1
 
 Params = dict[str, Any]
@@ -124,12 +129,15 @@ def make_generator(config: Config) -> Network:
   """The generator's structure, or the auto-encoder's; nothing is computed."""
   if config.preset == 'compressor':
     return _structure(Compressor, _compressor_shape(config))
+  if config.preset == 'transfer':
+    dtype = jnp.dtype(config.compute_dtype)
+    shape = TransferConfig(4 * config.generator_width, dtype)
+    return _structure(TransferNetwork, shape)
   shape = GeneratorConfig(
     in_channels=4 + _exemplar_channels(config),
     width=config.generator_width,
     dilations=tuple(2 ** (i + 1) for i in range(config.dilations)),
     code_size=2 * config.code_size if config.exemplar == 'code' else 0,
-    injection=config.injection,
     crop_side=masks.eye_side(config.resolution),
     normalization=config.normalization,
     dtype=jnp.dtype(config.compute_dtype),
@@ -149,7 +157,8 @@ def make_discriminator(config: Config) -> Network:
     spectral_norm=config.spectral_norm,
     dtype=jnp.dtype(config.compute_dtype),
   )
-  return _structure(Discriminator, shape)
+  is_local = config.preset == 'transfer'
+  return _structure(EyeDiscriminator if is_local else Discriminator, shape)
 
 
 def make_encoder(config: Config) -> Network:

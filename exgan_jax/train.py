@@ -127,7 +127,10 @@ def train(config: Config) -> TrainState:
 def _check_same(config: Config, records: str) -> None:
   """Checks that all processes are about to do the same."""
   # Each may find the files under a name of its own.
-  mine = {'data_dir': '', 'workdir': '', 'compressor': '', 'reader_threads': 1}
+  mine = {
+    'data_dir': '', 'workdir': '', 'compressor': '', 'lpips': '',
+    'reader_threads': 1,
+  }  # fmt: skip
   distributed.check_same(
     'the configurations', str(dataclasses.replace(config, **mine))
   )

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from exgan_jax import compilation, losses, masks, sharding
+from exgan_jax import augment, compilation, losses, lpips, masks, sharding
 from exgan_jax.config import Config
+from exgan_jax.models import transfer
+from exgan_jax.models.transfer import Fields
 from exgan_jax.scene import (
   REFERENCE,
   Batch,
@@ -25,6 +27,7 @@ from exgan_jax.scene import (
   generator_input,
   make_scene,
   to_float,
+  whole,
 )
 from exgan_jax.state import (
   Model,
@@ -36,6 +39,7 @@ from exgan_jax.state import (
   make_optimizers,
   shardings,
 )
+from tfds_celeb_id import InputError
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -70,17 +74,13 @@ def jitted(config: Config, mesh: Mesh, step: Step) -> Step:
 
 def make_train_step(config: Config) -> Step:
   """Returns the function from a state and a batch to the next and metrics."""
-  generator, discriminator = make_generator(config), make_discriminator(config)
+  discriminator = make_discriminator(config)
+  alexnet = _alexnet(config)
   _, discriminator_optimizer = make_optimizers(config)
 
   def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-    scene = make_scene(config, batch, state.encoder)
-
-    def paint(params):
-      painted, statistics = generator.train(
-        params, state.generator_statistics, *generator_input(config, scene)
-      )
-      return masks.composite(scene.image, painted, scene.mask), statistics
+    scene = _training_scene(config, state, batch)
+    paint = _painter(config, state, scene)
 
     def judge(params, image):
       seen = discriminator_input(config, scene, state.encoder, image)
@@ -92,12 +92,14 @@ def make_train_step(config: Config) -> Step:
       )
       if not config.gradient_penalty:
         return (logits, jnp.zeros(())), statistics
-      penalty = losses.gradient_penalty(pull(jnp.ones_like(logits))[0])
+      # The mean of a picture's logits, where it has one for each patch.
+      even = jnp.full_like(logits, len(logits) / logits.size)
+      penalty = losses.gradient_penalty(pull(even)[0])
       return (logits, penalty), statistics
 
     # The painted pictures pass forward once through each network; the two
     # losses differ only in what is pulled back through them, and how far.
-    fake, pull_generator, statistics = jax.vjp(
+    (fake, regularization), pull_generator, (terms, statistics) = jax.vjp(
       paint, state.generator, has_aux=True
     )
     fake_logits, pull_fake, _ = jax.vjp(
@@ -121,12 +123,11 @@ def make_train_step(config: Config) -> Step:
       fake_logits, config.adversarial_loss
     )
     (_, appearance), fake_grad = jax.value_and_grad(
-      lambda fake: _appearance(config, state.encoder, scene, fake),
+      lambda fake: _appearance(config, state.encoder, alexnet, scene, fake),
       has_aux=True,
     )(fake)
-    (g_grads,) = pull_generator(
-      fake_grad + config.adversarial_weight * pull_fake(slope)[1]
-    )
+    fake_grad += config.adversarial_weight * pull_fake(slope)[1]
+    (g_grads,) = pull_generator((fake_grad, jnp.ones_like(regularization)))
 
     d_updates, d_optimizer = discriminator_optimizer.update(
       d_grads, state.discriminator_optimizer, state.discriminator
@@ -137,7 +138,7 @@ def make_train_step(config: Config) -> Step:
       discriminator_statistics=judge_statistics,
       discriminator_optimizer=d_optimizer,
     )
-    return new_state, appearance | {
+    return new_state, appearance | terms | {
       'discriminator_loss': d_loss,
       'gradient_penalty': penalty,
       'adversarial_loss': adversarial,
@@ -152,20 +153,18 @@ def make_train_step(config: Config) -> Step:
 
 def make_warmup_step(config: Config) -> Step:
   """Returns a step of the generator alone, by reconstruction."""
-  generator = make_generator(config)
+  alexnet = _alexnet(config)
 
   def warmup_step(
     state: TrainState, batch: Batch
   ) -> tuple[TrainState, Metrics]:
-    scene = make_scene(config, batch, state.encoder)
+    scene = _training_scene(config, state, batch)
+    paint = _painter(config, state, scene)
 
     def loss(params):
-      painted, statistics = generator.train(
-        params, state.generator_statistics, *generator_input(config, scene)
-      )
-      fake = masks.composite(scene.image, painted, scene.mask)
-      metrics, l1 = _reconstruction(config, scene, fake)
-      return l1, (metrics, statistics)
+      (fake, regularization), (terms, statistics) = paint(params)
+      metrics, loss = _reconstruction(config, alexnet, scene, fake)
+      return loss + regularization, (metrics | terms, statistics)
 
     return _alone(config, state, loss)
 
@@ -221,7 +220,15 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
     painted = generator(
       model.generator, model.statistics, *generator_input(config, scene)
     )
-    return (masks.composite(scene.image, painted, scene.mask) + 1.0) / 2.0
+    if config.preset == 'transfer':
+      painted, _ = painted
+    image = to_float(batch['image'])
+    painted = masks.composite(
+      image,
+      whole(image, scene, jnp.clip(painted, -1.0, 1.0)),
+      masks.hole_masks(batch['eyes'], batch['boxes'], config.resolution),
+    )
+    return (painted + 1.0) / 2.0
 
   def draw_step(model: Model, batch: Batch) -> jax.Array:
     image = to_float(batch['image'])
@@ -232,26 +239,97 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   return draw_step if config.preset == 'compressor' else paint_step
 
 
+def make_fields_step(config: Config) -> Callable[[Model, Batch], Fields]:
+  """Returns the function from a model and a batch to the transfer's fields.
+
+  The batch may say where the eyes' holes are as `augment` does.
+  """
+  generator = make_generator(config)
+
+  def fields_step(model: Model, batch: Batch) -> Fields:
+    scene = make_scene(config, batch, model.encoder)
+    _, fields = generator(
+      model.generator, model.statistics, *generator_input(config, scene)
+    )
+    return fields, scene.top
+
+  return fields_step
+
+
+def _training_scene(config: Config, state: TrainState, batch: Batch) -> Scene:
+  if config.preset == 'transfer' or config.self_reference:
+    batch = augment.augment(config, batch, state.step)
+  return make_scene(config, batch, state.encoder)
+
+
+def _painter(config: Config, state: TrainState, scene: Scene) -> Callable:
+  """The function from the generator's parameters to painted pictures.
+
+  It returns the pictures and a term of the loss that does not depend on them,
+  and besides the parts of that term and the statistics afterwards.
+  """
+  generator = make_generator(config)
+
+  def paint(params: Params):
+    painted, statistics = generator.train(
+      params, state.generator_statistics, *generator_input(config, scene)
+    )
+    regularization, terms = jnp.zeros(()), {}
+    if config.preset == 'transfer':
+      painted, fields = painted
+      regularization, terms = transfer.regularization(
+        scene.transfer, fields, scene.corners, scene.reference_corners
+      )
+    fake = masks.composite(scene.image, painted, scene.mask)
+    return (fake, regularization), (terms, statistics)
+
+  return paint
+
+
+def _alexnet(config: Config) -> lpips.Weights | None:
+  """The weights of LPIPS, where the loss has it.
+
+  Raises:
+    InputError: the file is not named, or holds something else.
+  """
+  if not config.lpips_weight:
+    return None
+  if not config.lpips:
+    raise InputError('--lpips-weight needs --lpips: the file of its weights')
+  return lpips.load(config.lpips)
+
+
 def _reconstruction(
-  config: Config, scene: Scene, fake: jax.Array
+  config: Config, alexnet: lpips.Weights | None, scene: Scene, fake: jax.Array
 ) -> tuple[Metrics, jax.Array]:
   """The mean error over the hole in [0, 1] images, to report; and the loss."""
   l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
-  weighted = losses.reconstruction_loss(
+  metrics = {'l1_hole': l1_hole / 2.0}
+  loss = config.reconstruction_weight * losses.reconstruction_loss(
     scene.image, fake, scene.weight, config.reconstruction_scales
   )
-  return {'l1_hole': l1_hole / 2.0}, weighted
+  if alexnet is not None:
+    true, painted = (
+      lpips.strips(image, scene.corners) for image in (scene.image, fake)
+    )
+    apart = jnp.mean(lpips.distance(alexnet, true, painted))
+    metrics['lpips'] = apart
+    loss += config.lpips_weight * apart
+  return metrics, loss
 
 
 def _appearance(
-  config: Config, encoder: Params, scene: Scene, fake: jax.Array
+  config: Config,
+  encoder: Params,
+  alexnet: lpips.Weights | None,
+  scene: Scene,
+  fake: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-  """All that the generator is told but by the discriminator."""
-  metrics, l1 = _reconstruction(config, scene, fake)
-  loss = config.reconstruction_weight * l1
+  """All terms of the generator's loss that are about the painted pictures."""
+  metrics, loss = _reconstruction(config, alexnet, scene, fake)
   if config.perceptual_weight:
     codes = eye_codes(config, encoder, fake, scene.eyes)
-    perceptual = losses.perceptual_loss(codes, scene.told)
+    perceptual = losses.perceptual_loss(codes, scene.code)
     metrics = metrics | {'perceptual_loss': perceptual}
     loss = loss + config.perceptual_weight * perceptual
   return loss, metrics

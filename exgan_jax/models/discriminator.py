@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.models.layers import Encoder, linear
+from exgan_jax.models.layers import Conv, Encoder, linear
 
 FEATURES_PER_WIDTH = 16
 
@@ -83,3 +83,37 @@ class Discriminator(nnx.Module):
       features.append(self.of_codes(codes))
     joined = nnx.leaky_relu(jnp.concatenate(features, axis=-1))
     return self.logit(joined)[:, 0].astype(jnp.float32)
+
+
+class EyeDiscriminator(nnx.Module):
+  """Tells patches of real eyes from painted ones, for the transfer model.
+
+  Called with the channels that crops are cut from, float
+  [b, 2, side, side, in_channels]: the picture, the aligned reference and the
+  hole mask. Returns a logit for each patch, float32 [b, patches], large for
+  real pictures.
+  """
+
+  def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
+    c = config.width
+    layer = {
+      'spectral_norm': config.spectral_norm,
+      'dtype': config.dtype,
+      'rngs': rngs,
+    }
+    self.convs = nnx.List(
+      [
+        Conv(config.in_channels, 2 * c, 4, strides=2, **layer),
+        Conv(2 * c, 4 * c, 4, strides=2, **layer),
+        Conv(4 * c, 4 * c, **layer),
+        Conv(4 * c, 1, activation=lambda x: x, **layer),
+      ]
+    )
+
+  def __call__(
+    self, crops: Float[Array, 'b 2 s s c']
+  ) -> Float[Array, 'b patches']:
+    x = crops.reshape(-1, *crops.shape[2:])
+    for conv in self.convs:
+      x = conv(x)
+    return x.reshape(crops.shape[0], -1).astype(jnp.float32)

@@ -18,12 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.config import Injection, Normalization
-from exgan_jax.models.conditioning import (
-  CodeInjection,
-  EyeAttention,
-  EyeModulation,
-)
+from exgan_jax.config import Normalization
+from exgan_jax.models.conditioning import CodeInjection
 from exgan_jax.models.layers import Conv
 
 
@@ -38,8 +34,7 @@ class GeneratorConfig:
     dilations: one dilated convolution each, in the bottleneck.
     code_size: numbers of the exemplar's code, which enters the bottleneck; 0
       for a model without codes.
-    injection: how the reference's eyes enter the bottleneck, if they do.
-    crop_side: side of the crops of the reference's eyes in pixels.
+    crop_side: side of the crops that the code was made of, in pixels.
     normalization: of the features.
     dtype: type of the arithmetic; parameters are float32.
   """
@@ -48,7 +43,6 @@ class GeneratorConfig:
   width: int
   dilations: Sequence[int] = (2, 4, 8, 16)
   code_size: int = 0
-  injection: Injection = 'none'
   crop_side: int = 0
   normalization: Normalization = 'none'
   dtype: jnp.dtype = jnp.float32
@@ -57,11 +51,10 @@ class GeneratorConfig:
 class Generator(nnx.Module):
   """Paints the hole of a picture.
 
-  Called with float [b, h, w, in_channels], sides divisible by four, and what
-  the layer in the bottleneck is told, where the model has one: the exemplar's
-  code, float [b, code_size], and the centres of the hole's eyes, float
-  [b, 2, 2] in pixels; or the crops of the reference's eyes, float
-  [b, 2, crop_side, crop_side, 3]. Returns float32 [b, h, w, 3] in [-1, 1].
+  Called with float [b, h, w, in_channels], sides divisible by four, and for a
+  model with codes the exemplar's code, float [b, code_size], and the centres of
+  the hole's eyes, float [b, 2, 2] in pixels. Returns float32 [b, h, w, 3] in
+  [-1, 1].
   """
 
   def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs):
@@ -85,10 +78,6 @@ class Generator(nnx.Module):
       # A map as large as an eye at a quarter of the resolution, and odd.
       map_side = config.crop_side // 4 + 1
       self.told = CodeInjection(4 * c, config.code_size, map_side, **layer)
-    elif config.injection == 'modulation':
-      self.told = EyeModulation(4 * c, config.crop_side, c, **layer)
-    elif config.injection == 'attention':
-      self.told = EyeAttention(4 * c, config.crop_side, c, **layer)
     else:
       self.told = None
     self.bottleneck = nnx.List(
@@ -110,18 +99,16 @@ class Generator(nnx.Module):
   def __call__(
     self,
     x: Float[Array, 'b h w c'],
-    told: jax.Array | tuple[jax.Array, jax.Array] | None = None,
+    told: tuple[jax.Array, jax.Array] | None = None,
   ) -> Float[Array, 'b h w 3']:
     steps = []
     for layer in self.encoder:
       x = layer(x)
       steps.append(x)
-    if isinstance(told, tuple):
+    if self.told is not None:
       code, eyes = told
       # Four pixels make one; an index is the place of a pixel's centre.
-      told = code, (eyes + 0.5) / 4.0 - 0.5
-    if self.told is not None:
-      x = self.told(x, told)
+      x = self.told(x, (code, (eyes + 0.5) / 4.0 - 0.5))
     for layer in self.bottleneck:
       x = x + layer(x)
     full, half = steps[0], steps[2]

@@ -14,7 +14,7 @@ from tfds_celeb_id import InputError
   [
     ('reference', {'exemplar': 'image'}),
     ('code', {'exemplar': 'code', 'perceptual_weight': 0.01}),
-    ('guided', {'exemplar': 'image', 'warp_reference': True}),
+    ('transfer', {'exemplar': 'image', 'warp_reference': True}),
   ],
 )
 def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):

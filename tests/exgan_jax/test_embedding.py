@@ -102,4 +102,4 @@ def test_codes_of_a_code_model(aligned):
   assert ours.shape == (16,) and np.linalg.norm(ours) == pytest.approx(1)
   np.testing.assert_array_equal(ours, code(aligned[0]))
   assert (ours != other).any()
-  assert drawn.painter('guided').code_embedding() is None
+  assert drawn.painter('transfer').code_embedding() is None

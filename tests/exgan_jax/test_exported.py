@@ -19,7 +19,7 @@ from tfds_celeb_id import InputError
 def workdir(synth_data, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('run')
   config = make(
-    'guided', 'tiny', dataset='synth_id', data_dir=synth_data,
+    'transfer', 'tiny', dataset='synth_id', data_dir=synth_data,
     workdir=str(workdir), resolution=32, batch_size=4, steps=2,
     generator_width=4, discriminator_width=4,
   )  # fmt: skip

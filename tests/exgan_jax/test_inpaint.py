@@ -17,7 +17,7 @@ BLINKED, OPEN = (5, 0, True), (5, 1, False)
 
 @pytest.fixture(scope='module')
 def painters():
-  return {preset: drawn.painter(preset) for preset in ('guided', 'code')}
+  return {preset: drawn.painter(preset) for preset in ('transfer', 'code')}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def finder():
 
 @pytest.fixture
 def inpainter(painters, finder):
-  return Inpainter(painters['guided'], finder)
+  return Inpainter(painters['transfer'], finder)
 
 
 def _boxes(face, share=0.35):
@@ -45,7 +45,7 @@ def _boxes(face, share=0.35):
   return inside
 
 
-@pytest.mark.parametrize('preset', ['guided', 'code'])
+@pytest.mark.parametrize('preset', ['transfer', 'code'])
 def test_paints_the_eyes_and_nothing_else(painters, finder, preset):
   photo = finder.draw((200, 220), BLINKED)
   reference = finder.draw((201, 221), OPEN)
@@ -70,14 +70,14 @@ def test_closed_eyes_are_painted_where_irises_would_be(painters, finder):
   photo = finder.draw((200, 220), BLINKED)
   (face,) = finder.faces[200, 220]
   aligned = faces.align_face(photograph.from_array(photo), photo, face)
-  painted = painters['guided'](aligned, aligned)
+  painted = painters['transfer'](aligned, aligned)
   _, eyes, _ = aligned.at(32)
   moved = eyes - painted.eyes
   assert (moved[:, 0] == 0).all() and (moved[:, 1] > 0.2).all()
 
 
 def test_the_corners_are_told_of_both_faces(finder):
-  painter = drawn.painter('guided')
+  painter = drawn.painter('transfer')
   aligned = []
   for size, person in (((200, 220), BLINKED), ((201, 221), OPEN)):
     image = finder.draw(size, person)
@@ -234,7 +234,7 @@ def test_says_when_nothing_tells_who_is_who(
   assert warned(inpainter, folder)
   assert not warned(inpainter, folder / 'open.png')
   code = painters['code'].code_embedding()
-  telling = Inpainter(painters['guided'], finder, code=code)
+  telling = Inpainter(painters['transfer'], finder, code=code)
   assert not warned(telling, folder)
 
 

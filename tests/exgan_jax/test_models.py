@@ -21,7 +21,7 @@ SHRUNK = {
   'code_size': 6,
 }
 TINY = config_lib.make('reference', 'tiny', **SHRUNK)
-PRESETS = ('gan', 'reference', 'code', 'guided')
+PRESETS = ('gan', 'reference', 'code', 'transfer')
 
 
 def _config(preset, **fields):
@@ -74,12 +74,12 @@ def _made(config, make):
     (_config('reference', compute_dtype='bfloat16'), 8),
     (_config('code'), 4),
     (_config('code', compute_dtype='bfloat16'), 4),
-    (_config('guided', injection='none'), 8),
-    (_config('guided', injection='attention'), 8),
-    (_config('guided', injection='attention', compute_dtype='bfloat16'), 8),
-    (_config('guided', injection='modulation'), 8),
-    (_config('guided', normalization='batch', compute_dtype='bfloat16'), 8),
-    (_config('guided', normalization='instance'), 8),
+    (_config('transfer', injection='none'), 8),
+    (_config('transfer', injection='attention'), 8),
+    (_config('transfer', injection='attention', compute_dtype='bfloat16'), 8),
+    (_config('transfer', injection='modulation'), 8),
+    (_config('transfer', normalization='batch', compute_dtype='bfloat16'), 8),
+    (_config('transfer', normalization='instance'), 8),
   ],
 )
 def test_generator_paints_float32_in_range(config, channels):
@@ -121,8 +121,8 @@ def test_every_pixel_of_the_hole_sees_all_around_it():
   'config',
   [
     _config('code'),
-    _config('guided', injection='modulation'),
-    _config('guided', injection='attention'),
+    _config('transfer', injection='modulation'),
+    _config('transfer', injection='attention'),
   ],
 )
 def test_every_number_that_is_told_reaches_the_hole(config):
@@ -157,7 +157,7 @@ def test_a_code_is_laid_down_where_its_eye_is():
 
 @pytest.mark.parametrize(
   'preset, channels, codes',
-  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24), ('guided', 7, 0)],
+  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24), ('transfer', 7, 0)],
 )
 def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
   config = _config(preset)

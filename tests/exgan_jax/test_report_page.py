@@ -16,7 +16,7 @@ from exgan_jax.gallery import Gallery
 from exgan_jax.report import write_report
 from exgan_jax.results import Results, Score
 
-MODELS = ('gan', 'reference', 'code', 'guided')
+MODELS = ('gan', 'reference', 'code', 'transfer')
 VOID = {'meta', 'link', 'img', 'br'}
 METRICS = {
   column.metric: 0.0123

@@ -45,7 +45,7 @@ def singles(tmp_path_factory):
   )
 
 
-def _config(data_dir, share, preset='guided', **fields):
+def _config(data_dir, share, preset='transfer', **fields):
   return config_lib.make(
     preset, 'tiny', dataset='synth_id', data_dir=data_dir, resolution=32,
     batch_size=4, reader_threads=2, self_reference=share, **fields,
@@ -118,7 +118,7 @@ def test_the_share_of_pairs_of_one_picture(mixed, share):
     assert seen == {record.filename for record in records.values()}
 
 
-@pytest.mark.parametrize('preset', ['guided', 'reference', 'code', 'gan'])
+@pytest.mark.parametrize('preset', ['transfer', 'reference', 'code', 'gan'])
 def test_singles_are_in_no_other_pair(mixed, preset):
   records = _by_picture(_records(mixed))
   for batch in _take(_config(mixed, 0.0, preset), 40):
@@ -164,7 +164,7 @@ def test_singles_alone_train_with_pairs_of_one_picture_alone(singles, tmp_path):
   assert sample_source(config) is None
   assert int(train(config).step) == 2
   assert not (tmp_path / 'run' / 'samples').exists()
-  for share, preset in ((0.9, 'guided'), (0.0, 'reference'), (0.0, 'gan')):
+  for share, preset in ((0.9, 'transfer'), (0.0, 'reference'), (0.0, 'gan')):
     with pytest.raises(InputError, match='nobody in the train split') as caught:
       input_pipeline.train_batches(_config(singles, share, preset))
     advises = '--self-reference 1' in str(caught.value)

@@ -34,8 +34,8 @@ CONFIGS = {
   'code': config_lib.make(
     'code', 'tiny', **SHRUNK, perceptual_weight=0.2
   ),
-  'guided': config_lib.make(
-    'guided', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
+  'transfer': config_lib.make(
+    'transfer', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
     injection='attention',
     adversarial_loss='least_squares',
   ),
@@ -268,7 +268,7 @@ def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
   )
 
 
-@pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'guided'])
+@pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'transfer'])
 def test_all_models_but_the_baseline_use_the_reference(preset):
   paint = _paint(config_lib.make(preset, 'tiny', **SHRUNK))
   batch = _batch()

@@ -90,7 +90,7 @@ def _face(eyes, corners, is_closed):
   )
 
 
-def untrained(preset='guided', **fields):
+def untrained(preset='transfer', **fields):
   """The smallest model, as it is before training."""
   config = config_lib.make(
     preset, 'tiny', resolution=32, generator_width=4, discriminator_width=4,
@@ -104,6 +104,6 @@ def untrained(preset='guided', **fields):
   return config, state.model_of(made)
 
 
-def painter(preset='guided'):
+def painter(preset='transfer'):
   """Paints, if badly."""
   return Painter(*untrained(preset))

@@ -1,0 +1,73 @@
+"""Monochrome and toned photographs, which must not get other colours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from exgan_jax.photograph import Photograph
+
+# Levels of luminance that a toned photograph's colours are told for.
+_BINS = 33
+# A photograph is toned if its colours are a function of their luminance, but
+# for this root of the mean square, in [0, 1]: what JPEG does to sepia.
+_TONED = 0.009
+_LUMINANCE = np.float32([0.299, 0.587, 0.114])
+
+
+@dataclasses.dataclass(frozen=True)
+class Tones:
+  """The colours of a toned photograph by their luminance, [33, 3]."""
+
+  colours: np.ndarray
+
+  def __call__(
+    self, image: Float[np.ndarray, 'h w 3']
+  ) -> Float[np.ndarray, 'h w 3']:
+    """Replaces each colour by that of its luminance."""
+    level = np.clip(image @ _LUMINANCE, 0, 1)
+    bins = np.linspace(0, 1, _BINS)
+    channels = [np.interp(level, bins, c) for c in self.colours.T]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def of_image(image: Float[np.ndarray, 'h w 3']) -> Tones | None:
+  """The tones of a picture in [0, 1], or None if it has colours.
+
+  Grey is the simplest of them.
+  """
+  level = image @ _LUMINANCE
+  offset = (image - level[..., None]).reshape(-1, 3)
+  place = level.reshape(-1) * (_BINS - 1)
+  # Each pixel counts for the two bins beside it.
+  low = np.clip(place.astype(int), 0, _BINS - 2)
+  part = place - low
+  weight = np.bincount(low, 1 - part, _BINS) + np.bincount(low + 1, part, _BINS)
+  seen = weight > 1e-3
+  bins = np.arange(_BINS)
+  curve = np.empty((_BINS, 3))
+  for c in range(3):
+    total = np.bincount(low, (1 - part) * offset[:, c], _BINS)
+    total += np.bincount(low + 1, part * offset[:, c], _BINS)
+    mean = total[seen] / weight[seen]
+    curve[:, c] = np.interp(bins, bins[seen], mean)
+  rest = offset - np.stack(
+    [np.interp(place, bins, curve[:, c]) for c in range(3)], axis=-1
+  )
+  if np.sqrt(np.mean(rest**2)) > _TONED:
+    return None
+  return Tones(curve + np.linspace(0, 1, _BINS)[:, None])
+
+
+def of_photograph(
+  photograph: Photograph, around: Float[np.ndarray, 'h w 3']
+) -> Tones | None:
+  """The tones of a photograph, judged by what is around its eyes.
+
+  None where it has colours, or a single channel, which needs no care.
+  """
+  if photograph.pixels.shape[2] < 3:
+    return None
+  return of_image(around)
