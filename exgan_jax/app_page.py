@@ -145,7 +145,7 @@ def _told(result: Result) -> str:
     line = f'- Face {found.number}: {found.done}'
     if found.choice is not None:
       name = pathlib.Path(found.choice.candidate.name).name
-      line += f' after {name}'
+      line += f': {found.painted_eyes} from {name}'
     if found.closed_after is not None:
       line += f'; closed {found.face.closed:.2f} → {found.closed_after:.2f}'
     lines.append(line)

@@ -256,7 +256,9 @@ class Inpainter:
     return picture, dataclasses.replace(
       found,
       choice=choice,
-      closed_after=again and again.closed,
+      eyes=eyes,
+      again=again,
+      note=references.weakness(aligned, choice.candidate.aligned),
       before=aligned,
       after=faces.align_face(picture, after, found.face),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from exgan_jax.faces import AlignedFace
@@ -23,8 +24,10 @@ class Found:
     face: where it is, and how far its eyes were closed.
     done: `painted`, or why it was not.
     choice: the reference and what spoke for it; None where none was chosen.
-    closed_after: MediaPipe's blink score of the painted face; None if no face
-      is found there, or nothing was painted.
+    eyes: which eyes were painted: left and right, as the viewer sees them.
+    again: the painted face as it is found again; None if no face is found
+      there, or nothing was painted.
+    note: what is wrong with the reference; empty if nothing is.
     before: the face, aligned; None where it was not looked at.
     after: likewise, painted.
   """
@@ -33,9 +36,24 @@ class Found:
   face: Face
   done: str
   choice: Choice | None = None
-  closed_after: float | None = None
+  eyes: tuple[bool, bool] = (False, False)
+  again: Face | None = None
+  note: str = ''
   before: AlignedFace | None = None
   after: AlignedFace | None = None
+
+  @property
+  def closed_after(self) -> float | None:
+    """MediaPipe's blink score of the painted face, if it is found again."""
+    return None if self.again is None else self.again.closed
+
+  @property
+  def painted_eyes(self) -> str:
+    """Which eyes were painted, in words."""
+    return {
+      (True, True): 'both eyes', (True, False): 'the left eye',
+      (False, True): 'the right eye', (False, False): 'no eye',
+    }[self.eyes]  # fmt: skip
 
   def line(self, count: int) -> str:
     """The same for people, of one face of so many."""
@@ -43,15 +61,18 @@ class Found:
     if self.choice is None:
       return text
     seen = 'not found again'
-    if self.closed_after is not None:
-      seen = f'closed {self.face.closed:.2f} -> {self.closed_after:.2f}'
+    if self.again is not None:
+      seen = f'closed {_each(self.face)} -> {_each(self.again)}'
     told = self.choice.told()
     by = told.pop('told_by')
     reasons = ', '.join(f'{name} {value:.2f}' for name, value in told.items())
-    return (
-      f'{text} after {self.choice.candidate.name} ({seen})\n'
-      f'  chosen for: {reasons} (by {by})'
-    )
+    lines = [
+      f'{text} {self.painted_eyes} from {self.choice.candidate.name} ({seen})',
+      f'  chosen for: {reasons} (by {by})',
+    ]
+    if self.note:
+      lines.append(f'  note: {self.note}')
+    return '\n'.join(lines)
 
   def told(self) -> dict[str, Any]:
     """All of it that can be written as JSON."""
@@ -70,8 +91,24 @@ class Found:
       'done': self.done,
       'closed_before': round(self.face.closed, 3),
       'closed_after': None if after is None else round(after, 3),
+      'eyes_closed_before': _numbers(self.face),
+      'eyes_closed_after': self.again and _numbers(self.again),
+      'eyes_painted': list(self.eyes),
       **(chosen or {}),
+      **({'note': self.note} if self.note else {}),
     }
+
+
+def _each(face: Face) -> str:
+  """How far each eye is closed, left and right, for people."""
+  if any(math.isnan(blink) for blink in face.blinks):
+    return f'{face.closed:.2f}'
+  return '/'.join(f'{blink:.2f}' for blink in face.blinks)
+
+
+def _numbers(face: Face) -> list[float] | None:
+  known = not any(math.isnan(blink) for blink in face.blinks)
+  return [round(blink, 3) for blink in face.blinks] if known else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax import faces
+from exgan_jax import faces, toning
 from exgan_jax.faces import AlignedFace
 
 # Of an embedding's cosine: those of SFace and ArcFace give some 0.3 to 0.4 as
@@ -153,6 +153,19 @@ def _same_place(target: Candidate, candidate: Candidate) -> bool:
     and apart < _BURST_SHIFT * min(ours.width, theirs.width)
     and growth < _BURST_GROWTH
   )
+
+
+def weakness(target: AlignedFace, reference: AlignedFace) -> str:
+  """Says in words what makes a reference a poor one; empty if nothing does."""
+  ours, theirs = (
+    toning.of_picture(face.square) for face in (target, reference)
+  )
+  if ours is None and theirs is not None:
+    return (
+      'the reference has no colours of its own: the eyes get those of the skin'
+      ' around them'
+    )
+  return ''
 
 
 def sharpness(square: UInt8[np.ndarray, '256 256 3']) -> float:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
-from jaxtyping import Float
-
-from exgan_jax.photograph import Photograph
+from jaxtyping import Float, Shaped
 
 # Levels of luminance that a toned photograph's colours are told for.
 _BINS = 33
 # A photograph is toned if its colours are a function of their luminance, but
-# for this root of the mean square, in [0, 1]: what JPEG does to sepia.
-_TONED = 0.009
+# for this root of the mean square, in [0, 1]. Of 126 photographs in colour the
+# least colourful has 0.0081; the same made sepia, as JPEG of quality 50, have
+# at most 0.0072.
+_TONED = 0.0076
+# Side of the picture that is looked at.
+_SIDE = 64
 _LUMINANCE = np.float32([0.299, 0.587, 0.114])
 
 
@@ -61,13 +64,14 @@ def of_image(image: Float[np.ndarray, 'h w 3']) -> Tones | None:
   return Tones(curve + np.linspace(0, 1, _BINS)[:, None])
 
 
-def of_photograph(
-  photograph: Photograph, around: Float[np.ndarray, 'h w 3']
-) -> Tones | None:
-  """The tones of a photograph, judged by what is around its eyes.
+def of_picture(pixels: Shaped[np.ndarray, 'h w c']) -> Tones | None:
+  """The tones of a whole picture, uint8 or uint16, grey or RGB, with alpha.
 
   None where it has colours, or a single channel, which needs no care.
   """
-  if photograph.pixels.shape[2] < 3:
+  if pixels.shape[2] < 3:
     return None
-  return of_image(around)
+  # Averaging takes away what JPEG does to single pixels' colours.
+  small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+  levels = np.float32(np.iinfo(pixels.dtype).max)
+  return of_image(small[..., :3].astype(np.float32) / levels)

@@ -156,7 +156,7 @@ def transplant(
     base + enlarged(light) + blend * detail
     + (1 - blend) * enlarged(fields.paint)
   )  # fmt: skip
-  tones = toning.of_photograph(photograph, target)
+  tones = toning.of_picture(photograph.pixels)
   if tones is not None:
     colours = tones(colours)
   left, top = box[:2]

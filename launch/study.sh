@@ -3,7 +3,7 @@
 # writes one table, OUT/report.md.
 #   bash launch/study.sh DATASET DATA OUT [SEED ...]       (default seed: 0)
 # From the environment:
-#   MODELS            presets             (gan reference code guided)
+#   MODELS            presets             (gan reference code transfer)
 #   SIZE, RESOLUTION  of all of them      (tiny, 64)
 #   FLAGS             of `exgan train` for every model
 #   COMPRESSOR_FLAGS  likewise for the compressor of `code`
@@ -20,7 +20,7 @@ source "$(dirname "$0")/setup.sh"
 mkdir -p "$out"
 export dataset data out SIZE=${SIZE:-tiny} RESOLUTION=${RESOLUTION:-64}
 export FLAGS=${FLAGS:-} COMPRESSOR_FLAGS=${COMPRESSOR_FLAGS:-}
-models=${MODELS:-gan reference code guided}
+models=${MODELS:-gan reference code transfer}
 
 train() { # preset, folder, flags
   local preset=$1 folder=$2
