@@ -26,13 +26,13 @@ KEY = 2
 # seen. There MediaPipe puts them too high, by this much in the mean (65
 # portraits whose eyes were erased).
 _SEEN, _HIDDEN, _TOO_HIGH = (0.010, 0.010), (0.02, 0.055), (0.0, -0.035)
-_HIDDEN_SHARE = 0.35
+_HIDDEN_SHARE = 0.15
 # Likewise each eye, as a part of that, and each corner.
 _EACH_EYE, _EACH_CORNER = 0.35, 0.006
 # Half axes of lid-shaped holes per distance of the outer corners.
 _LOWEST, _HIGHEST = (0.24, 0.15), (0.36, 0.28)
 # Cells of the random field that warps a reference, and its size per side.
-_CELLS, _WARP = 5, 0.012
+_CELLS, _WARP = 5, 0.008
 
 
 def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
@@ -174,7 +174,8 @@ def _changed(
   def enlarged(noise: jax.Array) -> jax.Array:
     return jax.image.resize(noise, (b, height, width, 2), 'cubic')
 
-  offset = jnp.einsum('bij,bhwj->bhwi', 0.1 * draws.normal(2, 2), grid - middle)
+  linear = 0.06 * draws.normal(2, 2)
+  offset = jnp.einsum('bij,bhwj->bhwi', linear, grid - middle)
   offset += 0.03 * width * draws.normal(1, 1, 2)
   offset += _WARP * width * (enlarged(coarse) + 0.4 * enlarged(fine))
   offset *= strength

@@ -177,6 +177,8 @@ class Config:
       raise InputError(f'--exemplar {self.exemplar} {wrong}')
     if self.exemplar != 'image' and self.self_reference:
       raise InputError(f'--self-reference {wrong}')
+    if self.preset == 'transfer' and self.resolution % 32:
+      raise InputError('--resolution must be a multiple of 32 for transfer')
     if self.preset != 'transfer' and self.lpips_weight:
       raise InputError(f'--lpips-weight {wrong}')
     for name in ('compressor', 'perceptual_weight'):

@@ -197,7 +197,9 @@ def _in_frame(
   return FrameFields(
     flow=found(fields.flow, CELL) @ to_frame.T,
     # Pictures in [-1, 1] have twice the contrast of those in [0, 1].
-    shading=found(fields.shading, 2 * CELL) / 2,
+    shading=(
+      found(fields.brightness, 2 * CELL) + found(fields.colour, 4 * CELL)
+    ) / 2,
     contrast=found(fields.contrast, 2 * CELL),
     blend=found(fields.blend, 1),
     paint=found(fields.paint, 1) / 2,

@@ -64,7 +64,9 @@ class Fields:
   Attributes:
     flow: float32 [b, h/4, w/4, 2], displacement (x, y) in pixels of the band
       of where a pixel's colour is taken from.
-    shading: float32 [b, h/8, w/8, 3], added to the low band.
+    brightness: float32 [b, h/8, w/8, 1], added to the low band.
+    colour: float32 [b, h/16, w/16, 3], likewise; so coarse that it cannot give
+      an iris another colour than the skin around it.
     contrast: float32 [b, h/8, w/8, 1], logarithm of the factor on the high
       band.
     blend: float32 [b, h, w, 1], the share of the reference, in [0, 1].
@@ -73,7 +75,8 @@ class Fields:
   """
 
   flow: jax.Array
-  shading: jax.Array
+  brightness: jax.Array
+  colour: jax.Array
   contrast: jax.Array
   blend: jax.Array
   paint: jax.Array
@@ -90,7 +93,7 @@ class TransferConfig:
 class TransferNetwork(nnx.Module):
   """Predicts the fields from the holed band and the aligned reference.
 
-  Called with a `TransferInput` whose sides are multiples of 8. Returns the
+  Called with a `TransferInput` whose sides are multiples of 16. Returns the
   painted band, float32 [b, h, w, 3], of which only the hole is meant to be
   used, and the fields.
   """
@@ -108,7 +111,8 @@ class TransferNetwork(nnx.Module):
     )
     self.fine = Conv(c, c, **layer)
     self.flow = Head(c, 2)
-    self.low = Head(c, 4)
+    self.low = Head(c, 2)
+    self.colour = Head(c, 3)
     self.full = Head(c, 4 * CELL**2)
 
   def __call__(
@@ -125,8 +129,9 @@ class TransferNetwork(nnx.Module):
     full = _unfolded(self.full(self.fine(x)))
     fields = Fields(
       flow=flow,
-      shading=low[..., :3],
-      contrast=_CONTRAST * jnp.tanh(low[..., 3:]),
+      brightness=low[..., :1],
+      colour=_halved(_halved(self.colour(x))),
+      contrast=_CONTRAST * jnp.tanh(low[..., 1:]),
       blend=jax.nn.sigmoid(full[..., :1] + _BLEND),
       paint=jnp.tanh(full[..., 1:]),
     )
@@ -171,7 +176,8 @@ def compose(
   moved = warp.sample(inputs.reference, warp.apply(inputs.matrix, grid))
   low = shading.blur(moved, SIGMA * width)
   high = moved - low
-  lit = low + ring_shading(inputs, moved) + enlarged(fields.shading)
+  lit = low + ring_shading(inputs, moved)
+  lit = lit + enlarged(fields.brightness) + enlarged(fields.colour)
   kept = lit + jnp.exp(enlarged(fields.contrast)) * high
   return fields.blend * kept + (1.0 - fields.blend) * (lit + fields.paint)
 
@@ -251,8 +257,11 @@ def regularization(
   """
   side = inputs.image.shape[2]
   flow = fields.flow / (LARGEST_FLOW * side)
-  smooth = 0.01 * variation(flow) + 0.05 * (
-    variation(fields.shading) + variation(fields.contrast)
+  # A flow costs a little even where it is constant: eyes stay where their
+  # corners are unless there is something to gain.
+  smooth = 0.02 * jnp.mean(jnp.abs(flow)) + 0.02 * variation(flow)
+  smooth += 0.05 * sum(
+    map(variation, (fields.brightness, fields.colour, fields.contrast))
   )
   painted = jnp.sum((1.0 - fields.blend) * inputs.mask) / jnp.maximum(
     jnp.sum(inputs.mask), 1.0
@@ -265,7 +274,7 @@ def regularization(
   error = jnp.sqrt(jnp.sum((found - reference_corners) ** 2, axis=-1) + 1e-6)
   error = error / (jnp.maximum(scale, 1e-3)[:, None] * side)
   misplaced = jnp.mean(error)
-  total = smooth + 0.02 * painted + 2.0 * misplaced
+  total = smooth + 0.05 * painted + 2.0 * misplaced
   return total, {
     'field_variation': smooth,
     'painted_fraction': painted,
