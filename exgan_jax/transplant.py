@@ -163,6 +163,14 @@ def transplant(
   return photograph.blended(top, left, colours, _opacity(places, eyes))
 
 
+def hole_of(
+  corners: Corners, size: tuple[int, int]
+) -> Float[np.ndarray, 'h w']:
+  """How much of each pixel of a photograph is painted, in [0, 1]."""
+  grid = _grid(0, 0, size[1], size[0])
+  return _opacity(applied(frame_matrix(corners), grid), (True, True))
+
+
 def shows_eyes(photograph: Photograph, corners: Corners) -> bool:
   """Whether there is as much detail at the eyes as on the face around them.
 
