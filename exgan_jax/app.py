@@ -30,10 +30,6 @@ _KEPT_FOR, _LOOK_EVERY = 600, 60
 _ABOUT = """# Open eyes
 Somebody blinked. Give that photograph and another one of the same person with
 open eyes. Nothing leaves this computer."""
-_SMALL_MODEL = """*This is the small model inside the package. It has learnt
-from drawn faces alone: on photographs it lays the reference's eyes down in the
-reference's light. Train one on photographs, and start
-`exgan app --workdir RUN`.*"""
 _DUTY = """Ask the person first. The result says in its metadata (IPTC digital
 source type) that a trained model has painted in it; leave that in, and say so
 where you show it."""
@@ -44,7 +40,6 @@ def serve(
   host: str,
   port: int,
   max_megabytes: float = 50,
-  is_pretrained: bool = False,
 ) -> None:
   """Serves the page until the process is told to end.
 
@@ -53,7 +48,6 @@ def serve(
     host: address to serve; 127.0.0.1 is this machine alone.
     port: its port.
     max_megabytes: of an uploaded file.
-    is_pretrained: whether to say that the model is the package's small one.
 
   Raises:
     InputError: Gradio is missing, or the address cannot be served.
@@ -71,7 +65,7 @@ def serve(
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     page = Page(inpainter, pathlib.Path(folder))
     page.warm_up()
-    blocks = make_blocks(page, is_pretrained)
+    blocks = make_blocks(page)
     blocks.launch(
       server_name=host, server_port=port, quiet=True, share=False,
       max_file_size=int(max_megabytes * 2**20), footer_links=[],
@@ -118,7 +112,7 @@ footer {display: none !important}
 """
 
 
-def make_blocks(page: Page, is_pretrained: bool) -> Any:
+def make_blocks(page: Page) -> Any:
   """The page itself, of Gradio's components."""
   import gradio as gr
 
@@ -146,8 +140,6 @@ def make_blocks(page: Page, is_pretrained: bool) -> Any:
 
   with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
     gr.Markdown(_ABOUT)
-    if is_pretrained:
-      gr.Markdown(_SMALL_MODEL)
     with gr.Row():
       with gr.Column():
         photo = gr.File(label='The photograph', elem_id='photo', height=120)

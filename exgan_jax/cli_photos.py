@@ -8,8 +8,8 @@ from typing import Any
 
 from tfds_celeb_id import InputError
 
-_WORKDIR = 'folder of a run or an exported model; by default the small model'
-_WORKDIR += ' inside this package, which has only seen drawn faces'
+_WORKDIR = 'folder of a run or an exported model; by default the model inside'
+_WORKDIR += ' this package'
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -139,7 +139,7 @@ def _app(
   from exgan_jax.app import serve
 
   with _inpainter(workdir, step, face_landmarker) as inpainter:
-    serve(inpainter, host, port, max_megabytes, is_pretrained=not workdir)
+    serve(inpainter, host, port, max_megabytes)
 
 
 def _export(workdir: str, step: int | None, output: str) -> None:

@@ -34,8 +34,8 @@ def restore(
   """Reads a model that paints.
 
   Args:
-    workdir: folder of a run, or one that `export` wrote; the small model that
-      is part of this package by default.
+    workdir: folder of a run, or one that `export` wrote; the model that is
+      part of this package by default.
     step: of the run's checkpoint; the newest by default.
 
   Raises:

@@ -21,9 +21,8 @@ SIDE = 256
 # this part of the distance of the eyes: the mean over 44 faces with closed eyes
 # and 132 with open ones, each measured from the corners of its eye.
 _BEHIND_LIDS = 0.042
-# An eye with less than this of the other eye's blink score is open. Of 122 winks
-# made of real blinks 96 % are told by it, and none of 61 blinks is taken for
-# one.
+# An eye with less than this of the other eye's blink score is open. That tells
+# 96 % of 122 winks made of real blinks, and takes none of 61 blinks for one.
 _WINK = 0.7
 # What is copied of a reference photograph, beyond the eyes, per their distance.
 _AROUND = 1.0
