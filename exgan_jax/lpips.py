@@ -63,11 +63,27 @@ def load(path: str | os.PathLike) -> Weights:
 
 
 def distance(
-  weights: Weights, one: Float[Array, 'b h w 3'], other: Float[Array, 'b h w 3']
+  weights: Weights,
+  one: Float[Array, 'b h w 3'],
+  other: Float[Array, 'b h w 3'],
+  epsilon: float = 1e-10,
 ) -> Float[Array, ' b']:
-  """The distance of pictures in [-1, 1], at least 63 pixels high and wide."""
+  """The distance of pictures in [-1, 1], at least 63 pixels high and wide.
+
+  Args:
+    weights: as `load` reads them.
+    one: pictures.
+    other: what to compare them with.
+    epsilon: what is added to the length of a pixel's features. LPIPS has 1e-10;
+      a loss needs more, as the slope of a unit vector has no limit where
+      features vanish.
+  """
   total = jnp.zeros(len(one))
-  pairs = zip(_features(weights, one), _features(weights, other), strict=True)
+  pairs = zip(
+    _features(weights, one, epsilon),
+    _features(weights, other, epsilon),
+    strict=True,
+  )
   for i, (ours, theirs) in enumerate(pairs):
     linear = weights[f'NetLinLayer_{i}/Conv_0/kernel'][0, 0]
     squares = jnp.einsum('bhwc,c->bhw', (ours - theirs) ** 2, linear[:, 0])
@@ -75,7 +91,9 @@ def distance(
   return total
 
 
-def _features(weights: Weights, image: jax.Array) -> list[jax.Array]:
+def _features(
+  weights: Weights, image: jax.Array, epsilon: float
+) -> list[jax.Array]:
   """The features after each convolution, each a unit vector."""
   x = (image - jnp.array(_MEAN)[None, None, None]) / jnp.array(_DEVIATION)[
     None, None, None
@@ -91,8 +109,9 @@ def _features(weights: Weights, image: jax.Array) -> list[jax.Array]:
     bias = weights[f'AlexNet_0/Conv_{i}/bias'][None, None, None]
     x = jax.nn.relu(x + bias)
     # A root has no slope at 0.
-    length = jnp.sqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-16)
-    features.append(x / (length + 1e-10))
+    square = jnp.sum(x**2, axis=-1, keepdims=True)
+    length = jnp.sqrt(square + epsilon**2)
+    features.append(x / (length + epsilon))
   return features
 
 

@@ -41,6 +41,13 @@ from exgan_jax.state import (
 )
 from tfds_celeb_id import InputError
 
+# Of LPIPS as a loss: its features are of the order of 1.
+_LPIPS_EPSILON = 1e-2
+# The largest norm of the transfer generator's gradient; most are below 1. One
+# step without it has ended a run: Adam makes a step of 16 rates of a single
+# large gradient.
+_LARGEST_GRADIENT = 1.0
+
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -312,7 +319,8 @@ def _reconstruction(
     true, painted = (
       lpips.strips(image, scene.corners) for image in (scene.image, fake)
     )
-    apart = jnp.mean(lpips.distance(alexnet, true, painted))
+    apart = lpips.distance(alexnet, true, painted, epsilon=_LPIPS_EPSILON)
+    apart = jnp.mean(apart)
     metrics['lpips'] = apart
     loss += config.lpips_weight * apart
   return metrics, loss
@@ -355,6 +363,10 @@ def _update_generator(
 ) -> TrainState:
   """The next state, but for the discriminator."""
   optimizer, _ = make_optimizers(config)
+  if config.preset == 'transfer':
+    norm = optax.tree.norm(grads)
+    scale = jnp.minimum(1.0, _LARGEST_GRADIENT / jnp.maximum(norm, 1e-9))
+    grads = jax.tree.map(lambda gradient: gradient * scale, grads)
   updates, moments = optimizer.update(
     grads, state.generator_optimizer, state.generator
   )
