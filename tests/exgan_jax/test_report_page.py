@@ -118,7 +118,7 @@ def test_the_page_shows_figures_plots_tables_and_provenance(page):
   images = found.all('img')
   assert len(images) == 4 * 5 + 4 * 4
   assert all(image['alt'] for image in images)
-  assert images[4]['alt'].startswith('guided, scene 1')
+  assert images[4]['alt'].startswith('transfer, scene 1')
   swapped = [name for name in METRICS if name.endswith('_swapped')]
   assert text.count('<svg xmlns') == len(METRICS) - len(swapped)
   assert len(found.all('table')) == len(report_columns.THEMES)
