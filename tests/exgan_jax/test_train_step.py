@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from exgan_jax import config as config_lib
 from exgan_jax import augment, losses, masks, state
+from exgan_jax import config as config_lib
 from exgan_jax.models import transfer
 from exgan_jax.scene import (
   REFERENCE,

@@ -283,10 +283,11 @@ def test_shading_contrast_and_paint_do_what_they_say():
   def assert_close(got, expected):
     np.testing.assert_allclose(got, expected, atol=0.006)
 
-  assert_close(painted(shading=(0.1, 0, -0.2)), original + [0.1, 0, -0.2])
+  colour = np.array([0.1, 0, -0.2])
+  assert_close(painted(shading=colour), original + colour)
   low = painted(blend=-1)
   assert np.abs(original - low).max() > 0.1
-  assert_close(painted(blend=-1, paint=(0.2, 0.1, 0)), low + [0.2, 0.1, 0])
+  assert_close(painted(blend=-1, paint=colour), low + colour)
   assert_close(painted(contrast=np.log(1.3)), low + 1.3 * (original - low))
   assert_close(painted(blend=-0.5), (low + original) / 2)
 
