@@ -93,7 +93,8 @@ def test_holes_are_in_range():
   assert batch['trusted'].shape == (count,)
   assert batch['painted'].dtype == bool
   assert set(batch['trusted']) == {0.0, 1.0}
-  assert 0.6 < batch['trusted'].mean() < 0.7
+  share = 1 - augment._HIDDEN_SHARE
+  np.testing.assert_allclose(batch['trusted'].mean(), share, atol=0.06)
   # Boxes for four in ten, and of both eyes; else ellipses of some size.
   is_box = (batch['lids'] == 0).all(axis=-1)
   assert 0.33 < is_box.mean() < 0.47
@@ -110,7 +111,7 @@ def test_holes_are_in_range():
   assert np.abs(part[trusted]).max() < 0.06
   np.testing.assert_allclose(part[trusted].mean(axis=(0, 1)), 0, atol=0.003)
   np.testing.assert_allclose(
-    part[~trusted].mean(axis=(0, 1)), [0, -0.035], atol=0.015
+    part[~trusted].mean(axis=(0, 1)), [0, -0.035], atol=0.02
   )
   assert part[~trusted].std(axis=0)[:, 1].min() > 0.03
 

@@ -31,6 +31,7 @@ def test_a_field_given_wins_over_the_size():
   'fields, message',
   [
     ({'resolution': 100}, 'multiple of 16'),
+    ({'preset': 'transfer', 'resolution': 80}, 'multiple of 32'),
     ({'batch_size': 0}, '--batch-size'),
     ({'steps': 1.5}, '--steps'),
     ({'steps': True}, '--steps'),

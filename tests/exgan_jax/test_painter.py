@@ -122,7 +122,8 @@ def test_shading_is_in_the_photographs_own_range(untrained):
   (photo, face), (_, reference) = _photographs()
   plain = TransferPainter(config, _with_biases(model, full=KEPT))
   lit = TransferPainter(
-    config, _with_biases(model, full=KEPT, low=[0.1, 0, -0.1, 0])
+    config,
+    _with_biases(model, full=KEPT, low=[0.1, 0], colour=[0.1, 0, -0.1]),
   )
   before, after = (
     each(photo, face, reference).pixels.astype(int) for each in (plain, lit)
@@ -131,36 +132,43 @@ def test_shading_is_in_the_photographs_own_range(untrained):
   middle = slice(y - 4, y + 5), slice(x - 4, x + 5)
   # A tenth of [-1, 1] is a twentieth of 255.
   np.testing.assert_allclose(
-    np.mean(after[middle] - before[middle], axis=(0, 1)), [13, 0, -13], atol=1.5
+    np.mean(after[middle] - before[middle], axis=(0, 1)), [25, 13, 0], atol=1.5
   )
 
 
 def test_fields_of_a_place_are_found_there(untrained):
-  # Shading that grows along the photograph's x, in steps of a cell.
-  config, model = untrained
-  (photo, face), _ = _photographs()
+  config, _ = untrained
+  (_, face), _ = _photographs()
   _, _, matrix = face.at(config.resolution)
-  cells = config.resolution // 8
-  ramp = np.arange(cells, dtype=np.float32) * 8 + 3.5
-  shading = np.zeros((1, cells // 2, cells, 3), np.float32)
-  shading[..., 0] = ramp[None, None]
-  b, side = 1, config.resolution
+  side = config.resolution
+
+  def ramp(cell, channels):
+    """At every cell the x of its centre, in the network's pixels."""
+    x = np.arange(side // cell, dtype=np.float32) * cell + (cell - 1) / 2
+    shape = (1, side // 2 // cell, side // cell, channels)
+    return np.broadcast_to(x[None, None, :, None], shape).copy()
+
   fields = painter.Fields(
-    flow=np.zeros((b, side // 8, side // 4, 2), np.float32),
-    shading=shading,
-    contrast=np.zeros((b, cells // 2, cells, 1), np.float32),
-    blend=np.ones((b, side // 2, side, 1), np.float32),
-    paint=np.zeros((b, side // 2, side, 3), np.float32),
-  )
+    flow=ramp(4, 2), brightness=ramp(8, 1), colour=ramp(16, 3),
+    contrast=ramp(8, 1), blend=ramp(1, 1), paint=ramp(1, 3),
+  )  # fmt: skip
   corners = np.array(face.face.corners)
   found = painter._in_frame(fields, matrix, corners)
-  # At the corners the value is their x in the network's square.
   frame = transplant.frame_matrix(corners)
+  scale = np.linalg.norm(frame[:, 0]) / np.linalg.norm(matrix[:, 0])
   for corner, (x, _) in zip(
     corners, alignment.corners_in(face.face, matrix), strict=True
   ):
     u, v = np.round(frame @ [*corner, 1]).astype(int)
-    np.testing.assert_allclose(found.shading[v, u, 0], x / 2, atol=0.1)
+    close = {'atol': 0.1}
+    np.testing.assert_allclose(found.blend[v, u], x, **close)
+    np.testing.assert_allclose(found.contrast[v, u], x, **close)
+    # Pictures in [0, 1] have half the contrast of those in [-1, 1].
+    np.testing.assert_allclose(found.paint[v, u], x / 2, **close)
+    np.testing.assert_allclose(found.shading[v, u], x, **close)
+    # A flow is turned and enlarged.
+    length = np.linalg.norm(found.flow[v, u])
+    np.testing.assert_allclose(length, np.sqrt(2) * x * scale, rtol=0.03)
 
 
 def _wink(which):

@@ -86,6 +86,18 @@ def test_a_single_colour_is_its_own_tone(value):
   np.testing.assert_allclose(toning.of_image(image)(image), image, atol=1e-6)
 
 
-def test_one_channel_needs_no_tones():
-  grey = photograph.from_array(np.zeros((64, 64), np.uint8))
-  assert toning.of_photograph(grey, np.zeros((8, 8, 3), np.float32)) is None
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('levels', [255, 65535])
+def test_a_whole_picture_is_looked_at_whatever_its_kind(channels, levels):
+  (image, _), _ = _faces()
+  dtype = np.uint8 if levels == 255 else np.uint16
+  alpha = np.random.default_rng(0).random((*image.shape[:2], 1))
+  for picture, is_toned in ((_sepia(image), True), (image, False)):
+    kinds = [*np.split(picture, 3, axis=-1)[:1], picture]
+    pixels = kinds[channels > 2]
+    if channels in (2, 4):
+      pixels = np.concatenate([pixels, alpha], axis=-1)
+    assert pixels.shape[2] == channels
+    tones = toning.of_picture(np.round(levels * pixels).astype(dtype))
+    # One channel needs no care.
+    assert (tones is not None) == (is_toned and channels > 2)

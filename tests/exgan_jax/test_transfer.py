@@ -24,6 +24,7 @@ CONFIG = config_lib.make(
   'transfer', 'tiny', resolution=SIDE, batch_size=2, generator_width=4,
   discriminator_width=4,
 )  # fmt: skip
+HEADS = ('flow', 'low', 'colour', 'full')
 _paint = jax.jit(make_paint_step(CONFIG))
 
 
@@ -60,8 +61,9 @@ def _inputs(batch=None):
 def _fields(inputs, **changed):
   b, h, w, _ = inputs.image.shape
   zero = {
-    'flow': (h // 4, w // 4, 2), 'shading': (h // 8, w // 8, 3),
-    'contrast': (h // 8, w // 8, 1), 'paint': (h, w, 3),
+    'flow': (h // 4, w // 4, 2), 'brightness': (h // 8, w // 8, 1),
+    'colour': (h // 16, w // 16, 3), 'contrast': (h // 8, w // 8, 1),
+    'paint': (h, w, 3),
   }  # fmt: skip
   made = {name: jnp.zeros((b, *shape)) for name, shape in zero.items()}
   return Fields(**{**made, 'blend': jnp.ones((b, h, w, 1)), **changed})
@@ -70,13 +72,13 @@ def _fields(inputs, **changed):
 def _model(scale=0.0, blend=None, seed=0):
   """Before training; with a scale its heads are random."""
   model = state.model_of(state.init_state(CONFIG))
-  keys = iter(jax.random.split(jax.random.key(seed), 6))
+  keys = iter(jax.random.split(jax.random.key(seed), 8))
   heads = {
     head: {
       name: scale * jax.random.normal(next(keys), array.shape)
       for name, array in model.generator[head].items()
     }
-    for head in ('flow', 'low', 'full')
+    for head in HEADS
   }
   if blend is not None:
     # A channel for each pixel of a cell, and three of paint after each.
@@ -89,7 +91,7 @@ def test_untrained_it_is_the_closed_form_but_for_the_blend():
   painted, fields = state.make_generator(CONFIG)(
     model.generator, model.statistics, inputs
   )
-  for name in ('flow', 'shading', 'contrast', 'paint'):
+  for name in ('flow', 'brightness', 'colour', 'contrast', 'paint'):
     assert not getattr(fields, name).any(), name
   blend = 1 / (1 + np.exp(-3.0))
   np.testing.assert_allclose(fields.blend, blend, rtol=1e-6)
@@ -241,7 +243,10 @@ def test_fields_do_what_they_say():
 
   close = {'atol': 1e-5}
   np.testing.assert_allclose(
-    composed(shading=full('shading', 0.2)), kept + 0.2, **close
+    composed(brightness=full('brightness', 0.2)), kept + 0.2, **close
+  )
+  np.testing.assert_allclose(
+    composed(colour=full('colour', -0.1)), kept - 0.1, **close
   )
   np.testing.assert_allclose(
     composed(contrast=full('contrast', np.log(1.4))),
@@ -280,7 +285,9 @@ def test_the_corner_loss_measures_how_far_corners_are_off():
     flow = jnp.full_like(_fields(inputs).flow, shift)
     terms = _losses(inputs, _fields(inputs, flow=flow), corners, there)
     errors.append(float(terms['corner_error']))
-    assert float(terms['field_variation']) < 1e-6
+    # Staying costs nothing, and a constant flow a little.
+    variation = 0.02 * shift / (12 / 128 * SIDE)
+    np.testing.assert_allclose(terms['field_variation'], variation, atol=1e-6)
     assert float(terms['painted_fraction']) == 0
   # In parts of the side; the root is rounded off at a thousandth of a pixel.
   expected = np.array([0, 1, 2]) * np.sqrt(2) / SIDE
@@ -333,7 +340,7 @@ def test_a_step_trains_and_can_be_repeated(steps, name, is_known):
   assert all(np.isfinite(value).all() for value in metrics.values()), metrics
   assert {'corner_error', 'painted_fraction', 'l1_hole'} <= metrics.keys()
   # The heads are zero at first: nothing behind them moves.
-  for head in ('flow', 'low', 'full'):
+  for head in HEADS:
     assert not any(_same(before.generator[head], after.generator[head]))
   after, _ = step(after, batch)
   assert not any(_same(before.generator, after.generator))
@@ -346,6 +353,24 @@ def test_a_step_trains_and_can_be_repeated(steps, name, is_known):
   _, other = step(later, batch)
   assert float(other['l1_hole']) != float(metrics['l1_hole'])
   assert int(again.step) == 1
+
+
+def test_variation_is_that_of_neighbours():
+  field = np.random.default_rng(0).normal(size=(2, 3, 5, 2))
+  expected = sum(np.abs(np.diff(field, axis=i)).mean() for i in (1, 2))
+  np.testing.assert_allclose(
+    transfer.variation(jnp.asarray(field)), expected, rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize('shape', [(2, 1, 2, 3), (2, 3, 1, 1), (1, 1, 1, 1)])
+def test_a_field_of_one_row_varies_along_it_alone(shape):
+  field = np.random.default_rng(0).normal(size=shape)
+  expected = sum(
+    np.abs(np.diff(field, axis=i)).mean() for i in (1, 2) if shape[i] > 1
+  )
+  found = transfer.variation(jnp.asarray(field))
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_band_is_what_the_network_sees():
