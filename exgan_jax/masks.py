@@ -62,7 +62,9 @@ def lid_masks(
   """
   across = corners[:, 3] - corners[:, 0]
   unit = jnp.maximum(jnp.linalg.norm(across, axis=-1), 1e-3)[:, None]
-  along = across / unit
+  # Corners at one place have no line: it is taken to be level.
+  level = jnp.array([[1, 0]], corners.dtype)
+  along = jnp.where(unit > 1e-3, across / unit, level)
   index = jnp.arange(resolution, dtype=corners.dtype)
   centres = (corners[:, ::2] + corners[:, 1::2]) / 2  # [b, eye, (x, y)]
   dx = index[None, None, None, :] - centres[:, :, 0, None, None]

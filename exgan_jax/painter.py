@@ -125,7 +125,7 @@ class TransferPainter:
     eyes: Eyes = (True, True),
   ) -> Photograph:
     batch, matrix, _ = _batch(self.config.resolution, face, reference)
-    corners = transplant.corners_of(face)
+    corners, reference_corners = transplant.corners_of(face, reference)
     trusted = transplant.shows_eyes(photograph, corners)
     batch |= {
       'trusted': np.float32([trusted]),
@@ -139,7 +139,7 @@ class TransferPainter:
       photograph,
       reference.around,
       corners,
-      transplant.corners_of(reference) - reference.origin,
+      reference_corners - reference.origin,
       eyes,
       _in_frame(fields, matrix, corners),
     )

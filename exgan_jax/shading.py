@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Jacobi sweeps at each level of `fill_holes`. With more than these the result
-# changes by less than a grey level on the masks used here.
-_SWEEPS = 12
+# Sweeps at each level of `fill_holes`, and what an error of the largest scale
+# that is to vanish loses in one. Drawn faces of 128 pixels with holes of 40 are
+# off by less than a quarter of a grey level in the mean.
+_SWEEPS, _RADIUS = 24, 0.99
 # The coarsest level has at least this many cells along its shorter side.
 _COARSEST = 2
 # Cells with less of their area known than this count as unknown.
@@ -46,7 +47,8 @@ def fill_holes(
 
   That is the membrane of Perez et al. 2003, "Poisson Image Editing", equation
   2, computed coarse to fine: each level starts with the enlarged solution of
-  the level below and takes a fixed number of Jacobi sweeps.
+  the level below and takes a fixed number of Jacobi sweeps, sped up by
+  Chebyshev's semi-iteration (Golub and Varga 1961).
 
   Args:
     values: of each cell; ignored where unknown. Sides are even as often as
@@ -73,11 +75,21 @@ def fill_holes(
     given = total / jnp.maximum(weight, _KNOWN)
     filled = jnp.where(fixed, given, filled)
 
-    def sweep(_, x: jax.Array, fixed=fixed, given=given) -> jax.Array:
-      return jnp.where(fixed, given, _neighbours(x))
+    def sweep(i, last_two, fixed=fixed, given=given):
+      x, before = last_two
+      swept = jnp.where(fixed, given, _neighbours(x))
+      return before + jnp.asarray(_relaxation())[i] * (swept - before), x
 
-    filled = jax.lax.fori_loop(0, _SWEEPS, sweep, filled)
+    filled, _ = jax.lax.fori_loop(0, _SWEEPS, sweep, (filled, filled))
   return filled
+
+
+def _relaxation() -> np.ndarray:
+  """By how much each sweep goes beyond the one before it."""
+  factors = [1.0, 1 / (1 - _RADIUS**2 / 2)]
+  while len(factors) < _SWEEPS:
+    factors.append(1 / (1 - _RADIUS**2 * factors[-1] / 4))
+  return np.float32(factors)
 
 
 def _halves(shape: tuple[int, ...]) -> bool:

@@ -78,15 +78,16 @@ def similarity(source: Corners, target: Corners) -> Float[np.ndarray, '2 3']:
   return np.hstack([linear, shift[:, None]])
 
 
-def corners_of(face: AlignedFace) -> Corners:
-  """The eye corners of a face in its photograph's pixels.
+def corners_of(*aligned: AlignedFace) -> list[Corners]:
+  """The eye corners of faces in their photographs' pixels.
 
-  Where they are not known they are guessed from the eyes' centres.
+  Where those of any are not known all are guessed from the eyes' centres:
+  points of two kinds would not match.
   """
-  if face.face.corners is not None:
-    return np.array(face.face.corners)
-  eyes = jnp.asarray(face.face.eyes, jnp.float32)[None]
-  return np.asarray(warp.corners_of_eyes(eyes)[0], np.float64)
+  if all(each.face.corners is not None for each in aligned):
+    return [np.array(each.face.corners) for each in aligned]
+  eyes = jnp.asarray([each.face.eyes for each in aligned], jnp.float32)
+  return list(np.asarray(warp.corners_of_eyes(eyes), np.float64))
 
 
 def frame_matrix(corners: Corners) -> Float[np.ndarray, '2 3']:

@@ -20,7 +20,7 @@ from exgan_jax import (
   photograph_reader,
 )
 from exgan_jax import sheet as sheet_lib
-from exgan_jax.inpaint import Inpainter, Options
+from exgan_jax.inpaint import Inpainter
 
 ROWS = 8
 
@@ -30,7 +30,6 @@ def main() -> None:
   parser.add_argument('folder', type=pathlib.Path)
   parser.add_argument('--workdir')
   parser.add_argument('--more', type=pathlib.Path)
-  parser.add_argument('--seamless', action='store_true')
   parser.add_argument('--output', type=pathlib.Path, required=True)
   arguments = parser.parse_args()
   compilation.enable_cache()
@@ -65,11 +64,7 @@ def _open(inpainter, path, arguments):
     for reference in references
     for candidate in inpainter.candidates_or_none(reference)
   ]
-  result = inpainter.open_eyes(
-    photograph_reader.read(path),
-    candidates,
-    Options(seamless=arguments.seamless),
-  )
+  result = inpainter.open_eyes(photograph_reader.read(path), candidates)
   if not result.painted:
     return [], '; '.join(sorted({face.done for face in result.faces}))
   target = arguments.output / path.parent.name / path.name

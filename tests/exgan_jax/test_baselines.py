@@ -166,11 +166,13 @@ def _batch():
     'boxes': np.tile(np.float32([(5, 4), (6, 3)]), (3, 1, 1)),
     'reference_eyes': np.tile(np.float32([(5, 7), (12, 7)]), (3, 1, 1)),
     'reference_boxes': np.tile(np.float32([(4, 4), (4, 4)]), (3, 1, 1)),
+    'corners': np.full((3, 4, 2), np.nan, np.float32),
+    'reference_corners': np.full((3, 4, 2), np.nan, np.float32),
     'valid': np.array([True, False, True]),
   }
 
 
-@pytest.mark.parametrize('name', ['mean_fill', 'telea', 'reference_paste'])
+@pytest.mark.parametrize('name', baselines.BASELINES)
 def test_batches_are_done_picture_by_picture(name):
   batch = _batch()
   before = {key: value.copy() for key, value in batch.items()}
@@ -181,6 +183,12 @@ def test_batches_are_done_picture_by_picture(name):
     np.testing.assert_array_equal(value, before[key])
   np.testing.assert_array_equal(result[1], batch['image'][1])
   np.testing.assert_array_equal(result[:, ~hole], batch['image'][:, ~hole])
+  if name == 'reference_clone':
+    for i in (0, 2):
+      one = {key: value[i : i + 1] for key, value in batch.items()}
+      alone = baselines.reference_clone(one, hole[None])[0]
+      np.testing.assert_array_equal(result[i], alone)
+    return
   fields = ['image']
   if name == 'reference_paste':
     fields += ['boxes', 'eyes', 'reference', 'reference_eyes']
@@ -190,6 +198,54 @@ def test_batches_are_done_picture_by_picture(name):
     one = single(*(batch[field][i] for field in fields), hole)
     np.testing.assert_array_equal(result[i], one)
     assert (one[hole] != batch['image'][i][hole]).any()
+
+
+def _views(turn=0.0, light=(0.0, 0.0, 0.0), corners=True):
+  """A batch of a pattern and of a turned, relit view of it, of 64 pixels."""
+  rows, columns = np.mgrid[:64, :64]
+  eyes = np.array([(20.0, 30.0), (44.0, 30.0)])
+  points = np.array([(15.0, 30), (25, 30), (39, 30), (49, 30)])
+  middle = np.array([32.0, 30.0])
+  angle = np.radians(turn)
+  matrix = np.array(
+    [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+  )
+
+  def pattern(x, y):
+    waves = [np.sin(x / 5), np.cos(y / 6), np.sin((x + y) / 7)]
+    return 128 + 60 * np.stack(waves, axis=-1)
+
+  # The reference's pixels lie turned in the picture.
+  places = np.stack([columns, rows], axis=-1) - middle
+  there = places @ matrix + middle
+  batch = {
+    'image': pattern(columns, rows),
+    'reference': pattern(there[..., 0], there[..., 1]) + np.array(light),
+  }
+  batch = {k: np.round(v).astype(np.uint8)[None] for k, v in batch.items()}
+  boxes = np.tile(np.float32([(14, 10)]), (1, 2, 1))
+  batch |= {'boxes': boxes, 'reference_boxes': boxes, 'valid': np.ones(1, bool)}
+  for name, found in (('eyes', eyes), ('corners', points)):
+    batch[name] = np.float32(found[None])
+    moved = (found - middle) @ matrix.T + middle
+    batch[f'reference_{name}'] = np.float32(moved[None])
+  if not corners:
+    batch['corners'] = batch['corners'] + np.float32(np.nan)
+  return batch, _hole(64, eyes, boxes[0])[None]
+
+
+@pytest.mark.parametrize('corners', [True, False])
+@pytest.mark.parametrize('turn', [0, 20, -90])
+def test_a_clone_of_another_view_fits_in(turn, corners):
+  batch, hole = _views(turn, light=(30, -20, 10), corners=corners)
+  result = baselines.reference_clone(batch, hole)
+  assert result.dtype == np.uint8
+  np.testing.assert_allclose(result.astype(int), batch['image'], atol=4)
+  np.testing.assert_array_equal(result[~hole], batch['image'][~hole])
+  batch['image'][hole] = 0
+  np.testing.assert_array_equal(
+    baselines.reference_clone(batch, hole)[hole], result[hole]
+  )
 
 
 def test_bad_shapes_are_named():

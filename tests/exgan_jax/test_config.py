@@ -14,7 +14,6 @@ from tfds_celeb_id import InputError
   [
     ('reference', {'exemplar': 'image'}),
     ('code', {'exemplar': 'code', 'perceptual_weight': 0.01}),
-    ('transfer', {'exemplar': 'image', 'warp_reference': True}),
   ],
 )
 def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):
@@ -32,6 +31,7 @@ def test_a_field_given_wins_over_the_size():
   'fields, message',
   [
     ({'resolution': 100}, 'multiple of 16'),
+    ({'preset': 'transfer', 'resolution': 80}, 'multiple of 32'),
     ({'batch_size': 0}, '--batch-size'),
     ({'steps': 1.5}, '--steps'),
     ({'steps': True}, '--steps'),
@@ -40,8 +40,11 @@ def test_a_field_given_wins_over_the_size():
     ({'generator_learning_rate': 'fast'}, 'type float'),
     ({'generator_learning_rate': 10**400}, 'too large'),
     ({'preset': 'gan', 'exemplar': 'image'}, '--exemplar'),
-    ({'preset': 'reference', 'warp_reference': True}, '--warp-reference'),
-    ({'preset': 'code', 'injection': 'attention'}, '--injection'),
+    ({'preset': 'reference', 'lpips_weight': 0.1}, '--lpips-weight'),
+    ({'preset': 'transfer', 'lpips_weight': -0.1}, '--lpips-weight'),
+    ({'preset': 'transfer', 'exemplar': 'none'}, '--exemplar'),
+    ({'reconstruction_scales': 0}, '--reconstruction-scales'),
+    ({'reconstruction_scales': 5}, '--reconstruction-scales'),
     ({'preset': 'gan', 'perceptual_weight': 0.1}, '--perceptual-weight'),
     ({'preset': 'reference', 'compressor': 'w'}, '--compressor'),
     ({'self_reference': 1.5}, '--self-reference'),

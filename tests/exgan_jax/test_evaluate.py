@@ -63,7 +63,9 @@ def test_results_have_the_fields_of_the_contract(run, results, tmp_path):
   assert saved['metrics']['ms_ssim_variant'] == 'shrinking'
   for name in ('fid', 'inception_score'):
     assert saved['metrics'][name] is None and saved['skipped'][name]
-  assert set(saved['baselines']) == {'mean_fill', 'telea', 'reference_paste'}
+  assert set(saved['baselines']) == {
+    'mean_fill', 'telea', 'reference_paste', 'reference_clone',
+  }  # fmt: skip
   for metrics in (saved['metrics'], *saved['baselines'].values()):
     assert all(0 < metrics[name] < 1 for name in ('l1', 'l1_hole', 'ms_ssim'))
     assert 0 < metrics['iris_delta_e'] < 100
@@ -211,6 +213,7 @@ def test_pictures_are_written_and_score_the_same(run, results, tmp_path):
   for folder, expected in (
     ('result', results[0].metrics),
     ('telea', results[0].baselines['telea']),
+    ('reference_clone', results[0].baselines['reference_clone']),
   ):
     found = score(
       tmp_path / 'original', tmp_path / folder, masks=tmp_path / 'mask'

@@ -99,9 +99,7 @@ def test_other_files_are_refused(folder, tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     exported.restore(tmp_path / 'none')
   config = json.loads((folder / 'config.json').read_text())
-  compressor = config | {
-    'preset': 'compressor', 'exemplar': 'none', 'warp_reference': False,
-  }  # fmt: skip
+  compressor = config | {'preset': 'compressor', 'exemplar': 'none'}
   (folder / 'config.json').write_text(json.dumps(compressor))
   with pytest.raises(InputError, match='does not paint'):
     exported.restore(folder)

@@ -20,7 +20,7 @@ def _gallery(value, names='abcdefgh', kinds=('reference', 'input', 'original')):
   pictures = np.full((len(names), SIDE, SIDE, 3), value, np.uint8)
   pictures -= np.arange(len(names), dtype=np.uint8)[:, None, None, None]
   columns = {kind: pictures // 2 for kind in kinds} | {'result': pictures}
-  columns |= {'telea': pictures // 4, 'mean_fill': pictures // 5}
+  columns |= {'reference_clone': pictures // 4, 'mean_fill': pictures // 5}
   eyes = np.asarray([[5, 8], [11, 8]], np.float32)
   places = {'eyes': np.tile(eyes, (len(names), 1, 1))}
   places['reference_eyes'] = places['eyes'] + 1
@@ -34,7 +34,7 @@ def _line(name, l1_hole, kind='model'):
 LINES = [
   _line('gan', 0.04),
   _line('code', 0.03),
-  _line('telea', 0.09, 'baseline'),
+  _line('reference_clone', 0.09, 'baseline'),
   _line('mean_fill', 0.08, 'baseline'),
   _line('a folder', 0.01, 'folder'),
 ]
@@ -54,14 +54,16 @@ def test_the_first_shows_originals_and_every_model():
 def test_the_second_shows_another_method_and_the_best_model():
   galleries = {'gan': _gallery(100), 'code': _gallery(200)}
   _, figure = figures.make_figures(galleries, LINES)
-  assert list(figure.columns) == ['reference', 'input', 'telea', 'ours: code']
+  assert list(figure.columns) == [
+    'reference', 'input', figures.PREFERRED, 'ours: code',
+  ]  # fmt: skip
   assert figure.columns['ours: code'][0, 0, 0, 0] == 200
   np.testing.assert_array_equal(
     figure.places['reference_eyes'][0], [[6, 9], [12, 9]]
   )
   assert 'code, the nearest in the hole' in figure.caption
   for gallery in galleries.values():
-    del gallery.columns['telea']
+    del gallery.columns[figures.PREFERRED]
   _, figure = figures.make_figures(galleries, LINES)
   assert list(figure.columns)[2] == 'mean_fill'
   # A baseline that results only claim to be one is no method's.

@@ -86,6 +86,48 @@ def test_eye_crops_are_exact_at_the_border(eyes):
   np.testing.assert_array_equal(got, expected)
 
 
+def test_eye_crops_of_a_band_are_those_of_the_square():
+  # The crops of rows of a picture, where they are there and where not.
+  image = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 40, 24, 3)))
+  eyes = jnp.asarray([[[5.0, 14.0], [23.0, 31.5]]])
+  whole = np.asarray(masks.eye_crops(image, eyes, 8))
+  shifted = eyes - jnp.asarray([0.0, 8.0])[None, None]
+  band = np.asarray(masks.eye_crops(image[:, 8:32], shifted, 8))
+  np.testing.assert_array_equal(band[:, 0], whole[:, 0])
+  # Of the second one rows 28 to 31 are in the band.
+  np.testing.assert_array_equal(band[:, 1, :4], whole[:, 1, :4])
+  assert not band[:, 1, 4:].any() and not band[:, 1, :, 5:].any()
+
+
+LIDS = {
+  'level': [(3, 8), (6, 8), (10, 8), (13, 8)],
+  'turned': [(3, 4), (6, 6.5), (9.5, 9), (13, 12.25)],
+  'over the border': [(-4, 1), (0, 1), (6, 0), (11, 0)],
+  'at one place': [(7, 7)] * 4,
+}
+
+
+@pytest.mark.parametrize('corners', LIDS.values(), ids=LIDS)
+@pytest.mark.parametrize('axes', [(0.31, 0.21), (0.2, 0.5), (0.0, 0.0)])
+def test_lid_masks_match_a_loop_over_pixels(corners, axes):
+  got = masks.lid_masks(jnp.float32([corners]), jnp.float32([axes]), SIDE)
+  points = [complex(*corner) for corner in corners]
+  unit = max(abs(points[3] - points[0]), 1e-3)
+  # Corners at one place mark no more than that.
+  along = (points[3] - points[0]) / unit or 1
+  expected = np.zeros((2, SIDE, SIDE))
+  for eye in (0, 1):
+    centre = (points[2 * eye] + points[2 * eye + 1]) / 2
+    for row in range(SIDE):
+      for column in range(SIDE):
+        # Turned back, the line of the corners is the real axis.
+        offset = (complex(column, row) - centre) * along.conjugate() / unit
+        a, b = (max(axis, 1e-3 / unit) for axis in axes)
+        inside = (offset.real / a) ** 2 + (offset.imag / b) ** 2 < 1
+        expected[eye, row, column] = inside
+  np.testing.assert_array_equal(got[0], expected)
+
+
 @pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
 def test_pasting_what_was_cut_changes_nothing(eyes):
   rng = np.random.default_rng(0)

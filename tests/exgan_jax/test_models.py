@@ -21,7 +21,7 @@ SHRUNK = {
   'code_size': 6,
 }
 TINY = config_lib.make('reference', 'tiny', **SHRUNK)
-PRESETS = ('gan', 'reference', 'code', 'transfer')
+PRESETS = ('gan', 'reference', 'code')
 
 
 def _config(preset, **fields):
@@ -44,11 +44,9 @@ def _scene(config, batch=2):
   def noise(*shape):
     return jnp.asarray(rng.uniform(-1, 1, shape), jnp.float32)
 
-  told = None
+  code = None
   if config.exemplar == 'code':
-    told = noise(batch, 2 * config.code_size)
-  elif config.injection != 'none':
-    told = noise(batch, 2, 8, 8, 3)
+    code = noise(batch, 2 * config.code_size)
   mask = jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0)
   return Scene(
     image=noise(batch, side, side, 3),
@@ -56,7 +54,7 @@ def _scene(config, batch=2):
     weight=mask,
     eyes=jnp.asarray([[[10.0, 14.0], [22.0, 14.0]]] * batch),
     exemplar=noise(batch, side, side, exemplar_channels),
-    told=told,
+    code=code,
   )
 
 
@@ -74,18 +72,15 @@ def _made(config, make):
     (_config('reference', compute_dtype='bfloat16'), 8),
     (_config('code'), 4),
     (_config('code', compute_dtype='bfloat16'), 4),
-    (_config('transfer', injection='none'), 8),
-    (_config('transfer', injection='attention'), 8),
-    (_config('transfer', injection='attention', compute_dtype='bfloat16'), 8),
-    (_config('transfer', injection='modulation'), 8),
-    (_config('transfer', normalization='batch', compute_dtype='bfloat16'), 8),
-    (_config('transfer', normalization='instance'), 8),
+    (_config('reference', normalization='batch'), 8),
+    (_config('gan', normalization='batch', compute_dtype='bfloat16'), 4),
+    (_config('reference', normalization='instance'), 8),
   ],
 )
 def test_generator_paints_float32_in_range(config, channels):
   generator, params, statistics = _made(config, state_lib.make_generator)
-  picture, told = generator_input(config, _scene(config))
-  painted = generator(params, statistics, picture, told)
+  picture, *code = generator_input(config, _scene(config))
+  painted = generator(params, statistics, picture, *code)
   assert picture.shape == (2, 32, 32, channels)
   assert painted.shape == (2, 32, 32, 3)
   assert painted.dtype == jnp.float32
@@ -108,31 +103,24 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
 
 def test_every_pixel_of_the_hole_sees_all_around_it():
   generator, params, statistics = _made(TINY, state_lib.make_generator)
-  picture, told = generator_input(TINY, _scene(TINY, batch=1))
+  (picture,) = generator_input(TINY, _scene(TINY, batch=1))
 
   def centre(x):
-    return generator(params, statistics, x, told)[0, 13, 15].sum()
+    return generator(params, statistics, x)[0, 13, 15].sum()
 
   seen = jnp.abs(jax.grad(centre)(picture)[0]).sum(axis=-1) > 0
   assert bool(seen[:, 4:28].all())
 
 
-@pytest.mark.parametrize(
-  'config',
-  [
-    _config('code'),
-    _config('transfer', injection='modulation'),
-    _config('transfer', injection='attention'),
-  ],
-)
-def test_every_number_that_is_told_reaches_the_hole(config):
+def test_every_number_of_the_code_reaches_the_hole():
+  config = _config('code')
   generator, params, statistics = _made(config, state_lib.make_generator)
-  picture, told = generator_input(config, _scene(config))
+  picture, code = generator_input(config, _scene(config))
 
-  def total(told):
-    return generator(params, statistics, picture, told).sum()
+  def total(code):
+    return generator(params, statistics, picture, code).sum()
 
-  for slope in jax.tree.leaves(jax.grad(total)(told)):
+  for slope in jax.tree.leaves(jax.grad(total)(code)):
     assert bool((jnp.abs(slope) > 0).all())
 
 
@@ -157,7 +145,7 @@ def test_a_code_is_laid_down_where_its_eye_is():
 
 @pytest.mark.parametrize(
   'preset, channels, codes',
-  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24), ('transfer', 7, 0)],
+  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24)],
 )
 def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
   config = _config(preset)
@@ -195,9 +183,24 @@ def test_the_code_discriminator_sees_the_code_of_the_picture_it_judges():
     discriminator_input(config, scene, encoder, image)[2]
     for image in (scene.image, -scene.image)
   ]
-  np.testing.assert_array_equal(codes[0][:, :12], scene.told)
-  np.testing.assert_array_equal(codes[1][:, :12], scene.told)
+  np.testing.assert_array_equal(codes[0][:, :12], scene.code)
+  np.testing.assert_array_equal(codes[1][:, :12], scene.code)
   assert bool((codes[0][:, 12:] != codes[1][:, 12:]).all())
+
+
+def test_the_eye_discriminator_returns_logits_of_patches():
+  config = _config('transfer')
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  (crops,) = discriminator_input(config, scene, {}, scene.image)
+  logits = discriminator(params, kept, crops)
+  # Crops of 16 pixels, a patch for each 4 of them, two eyes.
+  assert crops.shape == (2, 2, 16, 16, 7)
+  assert logits.shape == (2, 2 * 4 * 4) and logits.dtype == jnp.float32
+  # It sees every channel of both crops, and of its own picture alone.
+  slopes = jax.grad(lambda x: discriminator(params, kept, x)[0].sum())(crops)
+  seen = jnp.abs(slopes).sum(axis=(2, 3)) > 0
+  assert bool(seen[0].all()) and not bool(seen[1].any())
 
 
 def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():

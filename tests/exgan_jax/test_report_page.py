@@ -27,7 +27,7 @@ RESULTS = Results(
   model='gan', step=0, dataset='synth_id', split='test', resolution=16,
   num_images=2220, protocol='next-image', metrics=METRICS,
   skipped={'fid': 'needs the Inception weights (--inception)'},
-  baselines={'telea': METRICS, 'reference_paste': METRICS},
+  baselines={'telea': METRICS, 'reference_clone': METRICS},
   provenance={'weights_sha256': '', 'versions': {'jax': '0.10.2'}},
 )  # fmt: skip
 SCORE = Score('somebody else', 2220, 16, METRICS, {}, {})
@@ -68,7 +68,7 @@ LINKING = {'src', 'href', 'srcset', 'action', 'data', 'poster'}
 
 def _gallery():
   pictures = np.full((4, 16, 16, 3), 90, np.uint8)
-  kinds = ('reference', 'input', 'original', 'result', 'telea')
+  kinds = 'reference', 'input', 'original', 'result', 'reference_clone'
   eyes = np.tile(np.asarray([[5, 8], [11, 8]], np.float32), (4, 1, 1))
   return Gallery(
     list('abcd'),
@@ -118,7 +118,7 @@ def test_the_page_shows_figures_plots_tables_and_provenance(page):
   images = found.all('img')
   assert len(images) == 4 * 5 + 4 * 4
   assert all(image['alt'] for image in images)
-  assert images[4]['alt'].startswith('guided, scene 1')
+  assert images[4]['alt'].startswith('transfer, scene 1')
   swapped = [name for name in METRICS if name.endswith('_swapped')]
   assert text.count('<svg xmlns') == len(METRICS) - len(swapped)
   assert len(found.all('table')) == len(report_columns.THEMES)
@@ -128,6 +128,7 @@ def test_the_page_shows_figures_plots_tables_and_provenance(page):
   assert "the paper's, on Celeb-ID: another data set" in told
   assert 'fid: needs the Inception weights (--inception)' in told
   assert 'somebody else' in told and '123,456 steps' in told
+  assert "another method's result (reference_clone)" in told
   # The older step is in the plots alone.
   assert '1,000 steps' not in told
   assert 'versions jax' in told

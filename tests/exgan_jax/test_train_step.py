@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exgan_jax import augment, losses, masks, state
 from exgan_jax import config as config_lib
-from exgan_jax import losses, masks, state
+from exgan_jax.models import transfer
 from exgan_jax.scene import (
   REFERENCE,
   discriminator_input,
@@ -34,10 +35,13 @@ CONFIGS = {
   'code': config_lib.make(
     'code', 'tiny', **SHRUNK, perceptual_weight=0.2
   ),
-  'transfer': config_lib.make(
-    'transfer', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
-    injection='attention',
+  'normalized': config_lib.make(
+    'reference', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
     adversarial_loss='least_squares',
+  ),
+  'transfer': config_lib.make(
+    'transfer', 'tiny', **SHRUNK, reconstruction_scales=2,
+    self_reference=0.5, adam_b1=0.9,
   ),
 }  # fmt: skip
 CONFIG = CONFIGS['reference']
@@ -62,6 +66,7 @@ def _batch(seed=0):
       # Unknown ones disturb nobody.
       'corners': np.full((2, 4, 2), np.nan, np.float32),
       'reference_corners': np.full((2, 4, 2), np.nan, np.float32),
+      'is_self': np.array([True, False]),
       'valid': np.ones(2, bool),
     }
   )
@@ -88,32 +93,47 @@ def _gradients(config, before, batch):
   """Both gradients, each from forward passes of its own."""
   generator = state.make_generator(config)
   discriminator = state.make_discriminator(config)
+  if config.preset == 'transfer':
+    batch = augment.augment(config, batch, before.step)
   scene = make_scene(config, batch, before.encoder)
 
   def paint(g):
     painted, _ = generator.train(
       g, before.generator_statistics, *generator_input(config, scene)
     )
-    return masks.composite(scene.image, painted, scene.mask)
+    if config.preset == 'transfer':
+      painted, fields = painted
+      extra, _ = transfer.regularization(
+        scene.transfer, fields, scene.corners, scene.reference_corners
+      )
+    else:
+      extra = 0.0
+    return masks.composite(scene.image, painted, scene.mask), extra
 
   def judge(d, image):
     seen = discriminator_input(config, scene, before.encoder, image)
     return discriminator.train(d, before.discriminator_statistics, *seen)[0]
 
   def generator_objective(g):
-    painted = paint(g)
+    painted, extra = paint(g)
     loss = 0.3 * losses.generator_loss(
       judge(before.discriminator, painted), config.adversarial_loss
-    ) + losses.reconstruction_loss(scene.image, painted, scene.weight)
+    ) + losses.reconstruction_loss(
+      scene.image, painted, scene.weight, config.reconstruction_scales
+    )
+    loss += extra
     if config.exemplar == 'code':
       codes = eye_codes(config, before.encoder, painted, scene.eyes)
-      loss += 0.2 * losses.perceptual_loss(codes, scene.told)
+      loss += 0.2 * losses.perceptual_loss(codes, scene.code)
     return loss
 
   def discriminator_objective(d):
-    painted = paint(before.generator)
+    painted, _ = paint(before.generator)
+    # The mean of a picture's logits, where it has one for each patch.
     slopes = jax.vmap(
-      lambda n: jax.grad(lambda image: judge(d, image)[n])(scene.image)[n]
+      lambda n: jax.grad(lambda image: judge(d, image)[n].mean())(
+        scene.image
+      )[n]
     )(jnp.arange(2))
     return losses.discriminator_loss(
       judge(d, scene.image), judge(d, painted), config.adversarial_loss

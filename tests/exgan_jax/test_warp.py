@@ -1,124 +1,136 @@
-"""Warps against a loop over pixels in complex numbers."""
+"""Similarities in complex numbers and by lstsq; sampling against SciPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from exgan_jax import warp
 
 HEIGHT, WIDTH = 20, 30
-PLAIN = ((7.0, 9.0), (16.0, 9.0))
-_onto_eyes = jax.jit(warp.onto_eyes)
+CORNERS = np.float32([(5, 9), (9, 9.5), (15, 9), (19, 8)])
 
 
-def _pictures(count=1):
-  rng = np.random.default_rng(0)
-  return rng.uniform(0.5, 1, (count, HEIGHT, WIDTH, 3)).astype(np.float32)
+def _similarity(source, target):
+  return np.asarray(
+    warp.similarity(jnp.float32([source]), jnp.float32([target]))[0]
+  )
 
 
-def _warp(image, eyes, target_eyes):
-  eyes, target_eyes = jnp.float32([eyes]), jnp.float32([target_eyes])
-  return np.asarray(_onto_eyes(image[None], eyes, target_eyes)[0])
+@pytest.mark.parametrize('degrees', [0, 30, 90, 200])
+@pytest.mark.parametrize('scale', [0.3, 1.0, 7.0])
+def test_a_similarity_is_found_exactly(degrees, scale):
+  # A place (x, y) is the number x + iy.
+  turn = scale * np.exp(1j * np.radians(degrees))
+  z = turn * (CORNERS @ [1, 1j]) + (3 - 40j)
+  found = _similarity(CORNERS, np.stack([z.real, z.imag], axis=-1))
+  expected = [[turn.real, -turn.imag, 3], [turn.imag, turn.real, -40]]
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
 
 
-def _loop(image, eyes, target_eyes):
-  """The same for one picture; a place (x, y) is the number x + iy."""
-  first, second = (complex(*eye) for eye in eyes)
-  to_first, to_second = (complex(*eye) for eye in target_eyes)
-  turn = (second - first) / (to_second - to_first)
-  framed = np.zeros((HEIGHT + 2, WIDTH + 2, 3))
-  framed[1:-1, 1:-1] = image
-  result = np.zeros(image.shape)
-  for row in range(HEIGHT):
-    for column in range(WIDTH):
-      place = first + turn * (complex(column, row) - to_first)
-      x, y = place.real + 1, place.imag + 1
-      if not (0 <= x < WIDTH + 1 and 0 <= y < HEIGHT + 1):
-        continue
-      i, j = int(y), int(x)
-      down, across = y - i, x - j
-      above = (1 - across) * framed[i, j] + across * framed[i, j + 1]
-      below = (1 - across) * framed[i + 1, j] + across * framed[i + 1, j + 1]
-      result[row, column] = (1 - down) * above + down * below
-  return result
-
-
-@pytest.mark.parametrize('jit', [False, True])
-def test_eyes_that_coincide_change_nothing(jit):
-  image, eyes = _pictures(2), jnp.float32([PLAIN, ((7.5, 8.25), (16.0, 11.5))])
-  got = (_onto_eyes if jit else warp.onto_eyes)(image, eyes, eyes)
-  np.testing.assert_array_equal(got, image)
-
-
-@pytest.mark.parametrize('dx, dy', [(3, 0), (0, -4), (-5, 2), (40, 0)])
-def test_whole_pixels_are_shifted_exactly(dx, dy):
-  image = _pictures()[0]
-  target = [(x + dx, y + dy) for x, y in PLAIN]
-  expected = np.zeros_like(image)
-  for row in range(HEIGHT):
-    for column in range(WIDTH):
-      if 0 <= row - dy < HEIGHT and 0 <= column - dx < WIDTH:
-        expected[row, column] = image[row - dy, column - dx]
-  np.testing.assert_array_equal(_warp(image, PLAIN, target), expected)
-
-
-TARGETS = {
-  'a quarter turn': [(12, 5), (12, 14)],
-  'a quarter turn back': [(12, 14), (12, 5)],
-  'upside down': [(16, 9), (7, 9)],
-  'twice as large': [(6, 8), (24, 8)],
-  'half as large': [(10, 8), (14.5, 8)],
-  'turned, scaled and moved': [(5.3, 11.2), (17.9, 7.4)],
-}
-
-
-@pytest.mark.parametrize('target', TARGETS.values(), ids=TARGETS)
-def test_agrees_with_a_loop_over_pixels(target):
-  image = _pictures()[0]
-  expected = _loop(image, PLAIN, target)
-  np.testing.assert_allclose(_warp(image, PLAIN, target), expected, atol=2e-5)
-
-
-def test_a_quarter_turn_of_a_square():
-  image = np.random.default_rng(0).random((9, 9, 1), dtype=np.float32)
-  got = _warp(image, [(2, 4), (6, 4)], [(4, 2), (4, 6)])  # The right eye down.
-  np.testing.assert_array_equal(got, np.rot90(image, -1))
-
-
-@pytest.mark.parametrize('target', TARGETS.values(), ids=TARGETS)
-def test_eyes_land_where_they_should(target):
-  rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-  # One channel an eye, bright about it; then looked at in the warped picture.
-  dots = [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in PLAIN]
-  got = _warp(np.stack(dots, -1).astype(np.float32), PLAIN, target)
-  for eye, (x, y) in enumerate(target):
-    weight = np.maximum(got[..., eye] - 0.5, 0)
-    centre = [(weight * at).sum() / weight.sum() for at in (columns, rows)]
-    np.testing.assert_allclose(centre, (x, y), atol=0.1)
+def test_of_others_it_is_that_of_least_squares():
+  random = np.random.default_rng(0)
+  source, target = random.uniform(0, 50, (2, 4, 2)).astype(np.float32)
+  x, y = source.T
+  one, zero = np.ones(4), np.zeros(4)
+  # x' = a x - b y + tx, then y' = a y + b x + ty.
+  system = np.vstack([
+    np.stack([x, -y, one, zero], axis=-1), np.stack([y, x, zero, one], axis=-1)
+  ])  # fmt: skip
+  a, b, tx, ty = np.linalg.lstsq(system, target.T.reshape(-1))[0]
+  np.testing.assert_allclose(
+    _similarity(source, target), [[a, -b, tx], [b, a, ty]], rtol=1e-4, atol=1e-4
+  )
 
 
 @pytest.mark.parametrize(
-  'eyes, target',
+  'source, target',
   [
-    ([(7, 9), (7, 9)], [(10, 8), (15, 8)]),
-    ([(7, 9), (16, 9)], [(10, 8), (10, 8)]),
-    ([(7, 9), (7, 9)], [(10, 8), (10, 8)]),
-    ([(7, 9), (7.5, 9)], [(10, 8), (10, 8.5)]),
+    ([(7, 9)] * 4, CORNERS),
+    (CORNERS, [(7, 9)] * 4),
+    ([(7, 9)] * 4, [(8, 2)] * 4),
+    ([(7, 9), (7.5, 9), (7, 9), (7.5, 9)], CORNERS),
   ],
-  ids=['of the picture', 'of the target', 'both', 'too near'],
 )
-def test_eyes_at_one_place_only_move_the_picture(eyes, target):
-  image = _pictures()[0]
-  expected = np.zeros_like(image)
-  expected[:-1, 3:] = image[1:, :-3]
-  np.testing.assert_array_equal(_warp(image, eyes, target), expected)
+def test_points_at_one_place_only_match_their_means(source, target):
+  shift = np.mean(target, axis=0) - np.mean(source, axis=0)
+  expected = np.hstack([np.eye(2), shift[:, None]])
+  np.testing.assert_allclose(_similarity(source, target), expected, atol=1e-5)
 
 
-def test_pictures_of_a_batch_do_not_mix():
-  images = _pictures(3)
-  eyes = [PLAIN, [(5, 6), (15, 8)], [(8, 8), (8, 8)]]
-  targets = [TARGETS['upside down'], [(7, 9), (17, 7)], [(8, 8), (15, 3)]]
-  got = _onto_eyes(images, jnp.float32(eyes), jnp.float32(targets))
-  expected = [_warp(*each) for each in zip(images, eyes, targets, strict=True)]
-  np.testing.assert_allclose(got, expected, atol=1e-6)
+def test_degenerate_points_have_finite_gradients():
+  same = jnp.full((1, 4, 2), 7.0)
+
+  def total(source):
+    return warp.similarity(source, same).sum()
+
+  assert np.isfinite(jax.grad(total)(same)).all()
+
+
+def test_a_matrix_moves_points_of_any_shape():
+  points = jnp.asarray(np.random.default_rng(0).random((2, 3, 5, 2)))
+  matrix = jnp.asarray(np.random.default_rng(1).random((2, 2, 3)))
+  moved = warp.apply(matrix, points)
+  for i in range(2):
+    expected = points[i] @ matrix[i, :, :2].T + matrix[i, :, 2][None, None]
+    np.testing.assert_allclose(moved[i], expected, rtol=1e-5)
+
+
+def _pictures(count=1):
+  random = np.random.default_rng(0)
+  return random.uniform(-1, 1, (count, HEIGHT, WIDTH, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize('jit', [False, True])
+def test_samples_are_those_of_scipy(jit):
+  images = _pictures(2)
+  # Whole pixels, the last ones, and places far outside are among them.
+  places = np.random.default_rng(1).uniform(-9, 40, (2, 8, 9, 2))
+  places[:, 0, :4] = [(0, 0), (WIDTH - 1, HEIGHT - 1), (5, 7), (-1e4, 1e4)]
+  places = places.astype(np.float32)
+  sample = jax.jit(warp.sample) if jit else warp.sample
+  got = np.asarray(sample(jnp.asarray(images), jnp.asarray(places)))
+  for image, found, at in zip(images, got, places, strict=True):
+    for c in range(3):
+      expected = scipy.ndimage.map_coordinates(
+        image[..., c], [at[..., 1], at[..., 0]], order=1, mode='nearest'
+      )
+      np.testing.assert_allclose(found[..., c], expected, atol=2e-5)
+
+
+def test_the_grid_gives_the_picture_back():
+  images = jnp.asarray(_pictures())
+  grid = warp.grid(HEIGHT, WIDTH)[None]
+  np.testing.assert_array_equal(warp.sample(images, grid), images)
+
+
+def test_gradients_flow_to_positions():
+  # A plane has its slopes as gradient, and none outside of the frame.
+  plane = (2 * warp.grid(HEIGHT, WIDTH)[..., :1] - 3.0)[None]
+  places = jnp.float32([[[[4.5, 6.25], [-8.0, 6.0]]]])
+  slopes = jax.grad(lambda at: warp.sample(plane, at).sum())(places)
+  np.testing.assert_allclose(slopes, [[[[2, 0], [0, 0]]]], atol=1e-5)
+
+
+def test_what_is_inside_a_frame():
+  at = jnp.float32([[[[0, 0], [29, 19], [29.1, 19], [5, -0.1]]]])
+  got = warp.inside(at, HEIGHT, WIDTH)
+  np.testing.assert_array_equal(got[0, 0, :, 0], [1, 1, 0, 0])
+
+
+def test_guessed_corners_lie_on_the_line_of_the_eyes():
+  eyes = jnp.float32([[[10, 20], [30, 20]], [[20, 10], [20, 30]]])
+  corners = np.asarray(warp.corners_of_eyes(eyes))
+  # Outer, inner, inner, outer, as the viewer sees them.
+  along = corners[0, :, 0]
+  assert (np.diff(along) > 0).all() and (corners[0, :, 1] == 20).all()
+  assert along[0] < 10 < along[1] < 20 < along[2] < 30 < along[3]
+  np.testing.assert_allclose(along + along[::-1], 40, rtol=1e-6)
+  np.testing.assert_allclose(corners[1, :, ::-1] + [0, 0], corners[0])
+
+
+def test_corners_count_as_known_if_all_of_them_are():
+  corners = jnp.asarray(np.stack([CORNERS, CORNERS])).at[1, 2, 0].set(jnp.nan)
+  known = warp.known_corners(corners)
+  np.testing.assert_array_equal(known[:, 0, 0], [1, 0])

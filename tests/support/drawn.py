@@ -7,7 +7,7 @@ import numpy as np
 
 from exgan_jax import config as config_lib
 from exgan_jax import state
-from exgan_jax.painter import Painter
+from exgan_jax.painter import make_painter
 from tfds_celeb_id.alignment import Face
 from tfds_celeb_id.synth_id import renderer
 
@@ -106,4 +106,4 @@ def untrained(preset='transfer', **fields):
 
 def painter(preset='transfer'):
   """Paints, if badly."""
-  return Painter(*untrained(preset))
+  return make_painter(*untrained(preset))
