@@ -24,8 +24,9 @@ _BEHIND_LIDS = 0.042
 # An eye with less than this of the other eye's blink score is open. That tells
 # 96 % of 122 winks made of real blinks, and takes none of 61 blinks for one.
 _WINK = 0.7
-# What is copied of a reference photograph, beyond the eyes, per their distance.
-_AROUND = 1.0
+# What is copied of a reference photograph, beyond the eyes, per their distance:
+# the frame of `transplant` reaches as far.
+_AROUND = 1.4
 # More pixels of a face than these are averaged before it is aligned: bicubic
 # sampling, which alignment is by definition, would pick some and skip others.
 _MOST = 2 * SIDE
@@ -130,7 +131,7 @@ def align_face(
 def _around_eyes(
   photograph: Photograph, face: Face
 ) -> tuple[Photograph, Float[np.ndarray, 2]]:
-  """Copies what is up to one distance of the eyes around them."""
+  """Copies what is around the eyes."""
   eyes = np.array(face.eyes)
   reach = _AROUND * np.linalg.norm(eyes[1] - eyes[0])
   limit = np.array(photograph.size[::-1])

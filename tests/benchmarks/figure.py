@@ -46,12 +46,12 @@ def _row(inpainter: Inpainter, photo: str, other: str) -> list[np.ndarray]:
   (found,) = result.painted
   reference = found.choice.candidate.aligned
   truth, shown = picture.seen(), photograph_reader.load(other).seen()
-  corners = transplant.corners_of(found.before)
+  corners, other_corners = transplant.corners_of(found.before, reference)
   hole = transplant.hole_of(corners, picture.size)[..., None]
   holed = np.round(truth * (1 - hole) + GREY * hole).astype(np.uint8)
   return [
     _cut(holed, corners),
-    _cut(shown, transplant.corners_of(reference)),
+    _cut(shown, other_corners),
     _cut(result.photograph.seen(), corners),
     _cut(truth, corners),
   ]
