@@ -94,7 +94,7 @@ class ScratchPainter:
     reference: AlignedFace,
     eyes: Eyes = (True, True),
   ) -> Photograph:
-    batch, matrix, _ = _batch(self.config.resolution, face, reference)
+    batch, matrix = _batch(self.config.resolution, face, reference)
     batch['boxes'] = batch['boxes'] * np.float32(eyes)[None, :, None]
     painted = np.asarray(self._paint(self._model, batch)[0])
     patch = blending.patch_of(
@@ -124,7 +124,7 @@ class TransferPainter:
     reference: AlignedFace,
     eyes: Eyes = (True, True),
   ) -> Photograph:
-    batch, matrix, _ = _batch(self.config.resolution, face, reference)
+    batch, matrix = _batch(self.config.resolution, face, reference)
     corners, reference_corners = transplant.corners_of(face, reference)
     trusted = transplant.shows_eyes(photograph, corners)
     batch |= {
@@ -154,8 +154,8 @@ def _jit(function: Any) -> Any:
 
 def _batch(
   resolution: int, face: AlignedFace, reference: AlignedFace
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-  """A batch of one, and the matrices from both photographs' pixels to it."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  """A batch of one, and the matrix from the photograph's pixels to it."""
   square, eyes, matrix = face.at(resolution)
   eyes = faces.opened_eyes(face.face, eyes)
   shown, shown_eyes, shown_matrix = reference.at(resolution)
@@ -168,7 +168,7 @@ def _batch(
     'reference_boxes': boxes, 'valid': np.True_,
   }  # fmt: skip
   batch = {name: np.asarray(x)[None] for name, x in batch.items()}
-  return batch, matrix, shown_matrix
+  return batch, matrix
 
 
 def _in_frame(

@@ -246,14 +246,19 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   return draw_step if config.preset == 'compressor' else paint_step
 
 
-def make_fields_step(config: Config) -> Callable[[Model, Batch], Fields]:
+def make_fields_step(
+  config: Config,
+) -> Callable[[Model, Batch], tuple[Fields, jax.Array]]:
   """Returns the function from a model and a batch to the transfer's fields.
 
-  The batch may say where the eyes' holes are as `augment` does.
+  It also returns the first row of each band, int32 [b]. The batch may say where
+  the holes are as `augment` does.
   """
   generator = make_generator(config)
 
-  def fields_step(model: Model, batch: Batch) -> Fields:
+  def fields_step(
+    model: Model, batch: Batch
+  ) -> tuple[Fields, jax.Array]:
     scene = make_scene(config, batch, model.encoder)
     _, fields = generator(
       model.generator, model.statistics, *generator_input(config, scene)
