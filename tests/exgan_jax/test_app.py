@@ -49,7 +49,7 @@ def test_paints_what_the_command_would(page, painter, tmp_path):
   np.testing.assert_array_equal(np.asarray(Image.open(path)), after)
   assert pathlib.Path(path).name == 'photo-open.png'
   assert tmp_path / 'results' in pathlib.Path(path).parents
-  assert 'Face 1: painted after reference.png' in told
+  assert 'Face 1: painted: both eyes from reference.png' in told
   assert 'Face 2: the eyes look open' in told
 
 
@@ -182,7 +182,7 @@ def test_from_upload_to_download(browser, served, bundle, tmp_path):
   tab.click('#press')
   tab.wait_for_selector('#result img')
   tab.wait_for_selector('#told li')
-  assert 'painted after open.png' in tab.inner_text('#told')
+  assert 'both eyes from open.png' in tab.inner_text('#told')
   with tab.expect_download() as download:
     tab.click('#download')
   assert download.value.suggested_filename == 'blinked-open.png'
@@ -221,7 +221,7 @@ def test_ten_clicks_in_two_tabs(browser, served, tmp_path):
       tab.click('#press')
   for tab in tabs:
     tab.wait_for_selector('#told li')
-    assert re.search('painted after', tab.inner_text('#told'))
+    assert re.search('both eyes from', tab.inner_text('#told'))
     assert not tab.query_selector('.toast-body.error')
 
 

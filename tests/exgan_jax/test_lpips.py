@@ -1,5 +1,6 @@
 """LPIPS with random weights, against PyTorch's convolutions."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -82,6 +83,20 @@ def test_equal_pictures_are_not_apart(file):
   one, _ = _pictures(63, 63)
   got = lpips.distance(lpips.load(file), jnp.asarray(one), jnp.asarray(one))
   np.testing.assert_array_equal(got, [0, 0])
+
+
+def test_as_a_loss_its_slope_is_bounded_where_features_vanish(file):
+  # Biases so low that the first features are 0 but for a few.
+  weights = lpips.load(file)
+  name = 'AlexNet_0/Conv_0/bias'
+  weights[name] = weights[name] - 6.0
+  one, other = _pictures(63, 63)
+
+  def total(image):
+    return lpips.distance(weights, image, other, epsilon=1e-2).sum()
+
+  slope = jax.grad(total)(jnp.asarray(one))
+  assert np.isfinite(slope).all() and float(jnp.abs(slope).max()) < 1.0
 
 
 @pytest.mark.parametrize(
