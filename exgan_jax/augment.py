@@ -31,6 +31,8 @@ _HIDDEN_SHARE = 0.15
 _EACH_EYE, _EACH_CORNER = 0.35, 0.006
 # Half axes of lid-shaped holes per distance of the outer corners.
 _LOWEST, _HIGHEST = (0.24, 0.15), (0.36, 0.28)
+# The share of the pairs whose light stays as it is.
+_UNCHANGED = 0.35
 # Cells of the random field that warps a reference, and its size per side.
 _CELLS, _WARP = 5, 0.008
 
@@ -57,9 +59,14 @@ def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
     batch = _mirrored(batch, draws)
     batch = batch | _holes(batch, draws)
   if config.self_reference:
-    batch = batch | _changed(batch, '', 0.5, draws)
-    strength = jnp.where(batch['is_self'], 1.0, 0.5)
-    batch = batch | _changed(batch, 'reference_', strength, draws)
+    # Many pairs stay as they are: pictures of a burst hardly differ.
+    share = (draws.uniform(1) - _UNCHANGED) / (1.0 - _UNCHANGED)
+    light = jnp.maximum(share[:, 0], 0.0)
+    is_self = batch['is_self']
+    strength = jnp.maximum(light, jnp.where(is_self, 0.3, 0.0))
+    batch = batch | _changed(batch, '', light, 0.5 * strength, draws)
+    strength *= jnp.where(is_self, 1.0, 0.5)
+    batch = batch | _changed(batch, 'reference_', light, strength, draws)
   return batch
 
 
@@ -140,31 +147,45 @@ def _holes(batch: Batch, draws: _Draws) -> Batch:
   }
 
 
-def _relit(reference: jax.Array, draws: _Draws) -> jax.Array:
+def _relit(
+  picture: jax.Array, strength: jax.Array, draws: _Draws
+) -> jax.Array:
   """Other light, colour, contrast and sharpness, in [0, 255]."""
-  _, height, width, _ = reference.shape
-  unit = jnp.maximum(reference / 255.0, 1e-3)
-  unit = unit ** jnp.exp(0.25 * draws.normal(1, 1, 1))
+  _, height, width, _ = picture.shape
+  strength = strength[:, None, None, None]
+  unit = jnp.maximum(picture / 255.0, 1e-3)
+  unit = unit ** jnp.exp(0.25 * strength * draws.normal(1, 1, 1))
   centred = warp.grid(height, width)[None] / width - 0.5
   slope = 0.35 * draws.normal(1, 1, 2)
   light = jnp.sum(centred * slope, axis=-1, keepdims=True)
   light = light + 0.2 * draws.normal(1, 1, 1) + 0.06 * draws.normal(1, 1, 3)
-  unit = unit * jnp.exp(light)
+  unit = unit * jnp.exp(strength * light)
   # Four in ten keep their sharpness.
-  softness = 1.6 * jnp.maximum(draws.uniform(1, 1, 1) - 0.4, 0.0)
+  softness = 1.6 * strength * jnp.maximum(draws.uniform(1, 1, 1) - 0.4, 0.0)
   soft = shading.blur(unit, 0.012 * width)
   unit = unit + jnp.minimum(softness, 0.9) * (soft - unit)
   return 255.0 * jnp.clip(unit, 0.0, 1.0)
 
 
 def _changed(
-  batch: Batch, prefix: str, strength: float | jax.Array, draws: _Draws
+  batch: Batch,
+  prefix: str,
+  light: jax.Array,
+  strength: jax.Array,
+  draws: _Draws,
 ) -> Batch:
-  """Relights and warps the pictures, or with the prefix the references."""
+  """Relights and warps the pictures, or with the prefix the references.
+
+  Args:
+    batch: with the pictures.
+    prefix: of the names of their arrays.
+    light: float32 [b] in [0, 1], how much light, colour and sharpness change.
+    strength: float32 [b] in [0, 1], how much they are warped.
+    draws: random numbers.
+  """
   name = 'image' if not prefix else 'reference'
-  picture = _relit(batch[name].astype(jnp.float32), draws)
+  picture = _relit(batch[name].astype(jnp.float32), light, draws)
   b, height, width, _ = picture.shape
-  strength = jnp.broadcast_to(jnp.float32(strength), (b,))[:, None, None, None]
   eyes, corners = batch[f'{prefix}eyes'], batch[f'{prefix}corners']
   grid = warp.grid(height, width)[None]
   middle = jnp.mean(eyes, axis=1)[:, None, None]
@@ -178,7 +199,7 @@ def _changed(
   offset = jnp.einsum('bij,bhwj->bhwi', linear, grid - middle)
   offset += 0.03 * width * draws.normal(1, 1, 2)
   offset += _WARP * width * (enlarged(coarse) + 0.4 * enlarged(fine))
-  offset *= strength
+  offset *= strength[:, None, None, None]
 
   def source_of(points: jax.Array) -> jax.Array:
     """Where points of the old picture lie in the new one."""
