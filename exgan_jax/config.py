@@ -195,6 +195,10 @@ FREE_TO_CHANGE = frozenset({
 })  # fmt: skip
 
 
+# Fields that older runs have, and the values that still mean the same.
+_REMOVED = {'warp_reference': False, 'injection': 'none'}
+
+
 def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
   """Returns a preset at a size, with single fields set over it.
 
@@ -239,6 +243,11 @@ def load(path: pathlib.Path) -> Config:
     raise InputError(f'{path} is not JSON') from error
   if not isinstance(fields, dict):
     raise InputError(f'{path} is not a configuration')
+  for name, value in _REMOVED.items():
+    if fields.pop(name, value) != value:
+      raise InputError(
+        f'{path}: --{flag(name)} is no longer supported; use an older version'
+      )
   try:
     return make(**fields)
   except (InputError, TypeError) as error:

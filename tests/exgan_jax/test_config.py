@@ -86,6 +86,18 @@ def test_a_hostile_file_is_refused(tmp_path, text):
     config_lib.load(path)
 
 
+def test_a_run_made_with_removed_options_is_read(tmp_path):
+  path, config = tmp_path / 'config.json', config_lib.make('reference')
+  fields = dataclasses.asdict(config) | {
+    'warp_reference': False, 'injection': 'none',
+  }  # fmt: skip
+  path.write_text(json.dumps(fields))
+  assert config_lib.load(path) == config
+  path.write_text(json.dumps(fields | {'injection': 'attention'}))
+  with pytest.raises(InputError, match='--injection is no longer supported'):
+    config_lib.load(path)
+
+
 def test_a_missing_file_is_refused(tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     config_lib.load(tmp_path / 'config.json')
