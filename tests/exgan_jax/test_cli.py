@@ -44,7 +44,7 @@ def test_train_then_evaluate(synth_data, tmp_path, capsys):
     ['--dataset', 'photo_id'],
     ['--batch-size', '3'],
     ['--preset', 'code'],
-    ['--warp-reference'],
+    ['--lpips-weight', '1'],
   ],
 )
 def test_bad_input_is_one_line_and_code_2(synth_data, tmp_path, capsys, more):
