@@ -21,8 +21,10 @@ SIDE = 256
 # this part of the distance of the eyes: the mean over 44 faces with closed eyes
 # and 132 with open ones, each measured from the corners of its eye.
 _BEHIND_LIDS = 0.042
-# An eye with less than this of the other eye's blink score is open. That tells
-# 96 % of 122 winks made of real blinks, and takes none of 61 blinks for one.
+# An eye that does not count as closed by itself is open if it has less than
+# this part of the other eye's blink score. That tells 96 % of 122 winks made of
+# real blinks, and takes none of 61 blinks for one. The far eye of a face that
+# is turned aside may have less, but more than an open one.
 _WINK = 0.7
 # What is copied of a reference photograph, beyond the eyes, per their distance:
 # the frame of `transplant` reaches as far.
@@ -86,7 +88,10 @@ def eyes_to_paint(face: Face, force: bool = False) -> tuple[bool, bool]:
   """
   if force or any(math.isnan(blink) for blink in face.blinks):
     return True, True
-  return tuple(blink >= _WINK * max(face.blinks) for blink in face.blinks)
+  return tuple(
+    1 - blink < OPEN_THRESHOLD or blink >= _WINK * max(face.blinks)
+    for blink in face.blinks
+  )
 
 
 def opened_eyes(

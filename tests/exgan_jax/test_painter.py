@@ -98,6 +98,10 @@ def test_a_flow_moves_the_eyes_by_as_many_pixels_of_the_network(
 ):
   config, model = untrained
   (photo, face), (_, reference) = _photographs(roll)
+  closed = face
+  face = dataclasses.replace(
+    closed, face=dataclasses.replace(closed.face, opened=0.9, closed=0.1)
+  )
   largest = 12 / 128 * config.resolution
   biased = _with_biases(
     model, full=KEPT, flow=np.arctanh(np.array(flow) / largest)
@@ -115,6 +119,9 @@ def test_a_flow_moves_the_eyes_by_as_many_pixels_of_the_network(
   still = _transplanted(photo, face, reference)
   apart = np.abs(still.pixels.astype(int) - painted.pixels)
   assert apart.max() > 40
+  # Closed eyes that can be seen stay at their corners.
+  kept = TransferPainter(config, biased)(photo, closed, reference)
+  _assert_close(kept, still)
 
 
 def test_shading_is_in_the_photographs_own_range(untrained):
@@ -211,6 +218,9 @@ NAN = float('nan')
     ((0.1, 0.1), False, (True, True)),
     ((NAN, NAN), False, (True, True)),
     ((0.9, 0.1), True, (True, True)),
+    # The far eye of a face that is turned aside.
+    ((0.8, 0.5), False, (True, True)),
+    ((0.5, 0.3), False, (True, False)),
   ],
 )
 def test_which_eyes_are_painted(blinks, force, expected):
