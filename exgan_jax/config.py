@@ -179,6 +179,8 @@ class Config:
       raise InputError(f'--self-reference {wrong}')
     if self.preset == 'transfer' and self.resolution % 32:
       raise InputError('--resolution must be a multiple of 32 for transfer')
+    if self.preset == 'transfer' and self.normalization != 'none':
+      raise InputError(f'--normalization {wrong}')
     if self.preset != 'transfer' and self.lpips_weight:
       raise InputError(f'--lpips-weight {wrong}')
     for name in ('compressor', 'perceptual_weight'):

@@ -46,6 +46,7 @@ def test_a_field_given_wins_over_the_size():
     ({'reconstruction_scales': 0}, '--reconstruction-scales'),
     ({'reconstruction_scales': 5}, '--reconstruction-scales'),
     ({'preset': 'gan', 'perceptual_weight': 0.1}, '--perceptual-weight'),
+    ({'preset': 'transfer', 'normalization': 'batch'}, '--normalization'),
     ({'preset': 'reference', 'compressor': 'w'}, '--compressor'),
     ({'self_reference': 1.5}, '--self-reference'),
     ({'self_reference': float('nan')}, '--self-reference'),
