@@ -135,7 +135,7 @@ def align_face(
 
 def _around_eyes(
   photograph: Photograph, face: Face
-) -> tuple[Photograph, Float[np.ndarray, 2]]:
+) -> tuple[Photograph, Float[np.ndarray, ' 2']]:
   """Copies what is around the eyes."""
   eyes = np.array(face.eyes)
   reach = _AROUND * np.linalg.norm(eyes[1] - eyes[0])

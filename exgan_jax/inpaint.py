@@ -94,7 +94,7 @@ class Inpainter:
     """Makes one of a trained model.
 
     Args:
-      workdir: folder of a run, or an exported model; the small model inside
+      workdir: folder of a run, or an exported model; the model inside
         this package by default.
       step: of the checkpoint; the newest by default.
       face_landmarker: MediaPipe's bundle; `landmarks.find_bundle` looks for it

@@ -1,5 +1,7 @@
 """LPIPS with random weights, against PyTorch's convolutions."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,3 +161,23 @@ def test_strips_have_the_corners_in_one_place():
   for channel, (x, y) in enumerate(lpips.STRIP[:3]):
     row, column = np.unravel_index(strip[0, ..., channel].argmax(), (80, 200))
     assert abs(row - y) <= 2 and abs(column - x) <= 2
+
+
+def test_it_is_part_of_the_loss(file):
+  from exgan_jax import bench, state
+
+  config = config_lib.make(
+    'transfer', 'tiny', resolution=32, batch_size=2, generator_width=4,
+    discriminator_width=4, lpips=str(file), lpips_weight=1.0,
+  )  # fmt: skip
+  without = dataclasses.replace(config, lpips='', lpips_weight=0.0)
+  batch = jax.device_put(bench.random_batch(config))
+  norms = {}
+  for each in (config, without):
+    step = jax.jit(make_warmup_step(each))
+    _, metrics = step(state.init_state(each), batch)
+    norms[each] = float(metrics['generator_gradient_norm'])
+    assert ('lpips' in metrics) == (each is config)
+    if each is config:
+      assert 0 < float(metrics['lpips']) < np.inf
+  assert np.isfinite(norms[config]) and norms[config] != norms[without]
