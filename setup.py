@@ -27,7 +27,7 @@ setuptools.setup(
   packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
   package_data={
     '': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja', '*.safetensors'],
-    'exgan_jax': ['pretrained/*'],
+    'exgan_jax.photo': ['example/*', 'pretrained/*'],
   },
   # Bounded above where the next release may change what is called here.
   install_requires=[

@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn, get_args, get_type_hints
 
-from exgan_jax import cli_photos, distributed
+from exgan_jax import cli_photos
 from exgan_jax import config as config_lib
-from tfds_celeb_id import InputError
+from exgan_jax.errors import InputError
+from exgan_jax.runtime import processes
 
 # Faults of a shared disk that may be over when the command is started again.
 _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
@@ -45,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   except InputError as error:
     print(f'exgan: {error}', file=sys.stderr)
     return 2
-  except distributed.PreemptedError as error:
+  except processes.PreemptedError as error:
     print(f'exgan: {error}', file=sys.stderr)
-    return distributed.PREEMPTED
+    return processes.PREEMPTED
   except OSError as error:
     what = f'{error.filename}: ' if error.filename else ''
     print(f'exgan: {what}{error.strerror or error}', file=sys.stderr)
@@ -55,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     return 130
   except Exception as error:
-    if not distributed.is_loss(error):
+    if not processes.is_loss(error):
       raise
-    reason = distributed.first_line(error)
+    reason = processes.first_line(error)
     print(f'exgan: another process was lost: {reason}', file=sys.stderr)
-    return distributed.LOST
+    return processes.LOST
   return 0
 
 
 def _train(**fields) -> None:
-  from exgan_jax.train import train
+  from exgan_jax.training.loop import train
 
   cluster = _take_cluster(fields)
   config = config_lib.make(**fields)
@@ -74,30 +75,30 @@ def _train(**fields) -> None:
 
 def _evaluate(**arguments) -> None:
   _start(_take_cluster(arguments))
-  with distributed.ends_at_once():
+  with processes.ends_at_once():
     _evaluate_here(**arguments)
 
 
-def _take_cluster(arguments: dict) -> distributed.Cluster:
-  names = {field.name for field in dataclasses.fields(distributed.Cluster)}
+def _take_cluster(arguments: dict) -> processes.Cluster:
+  names = {field.name for field in dataclasses.fields(processes.Cluster)}
   given = {name: arguments.pop(name) for name in names & arguments.keys()}
-  return distributed.Cluster(**given)
+  return processes.Cluster(**given)
 
 
-def _start(cluster: distributed.Cluster) -> None:
+def _start(cluster: processes.Cluster) -> None:
   """Finds the other processes; the first one alone tells how it goes."""
-  from exgan_jax import compilation
+  from exgan_jax.runtime import compilation
 
   compilation.enable_cache()
-  if cluster.started() and not distributed.is_first():
+  if cluster.started() and not processes.is_first():
     logging.getLogger('exgan_jax').setLevel(logging.ERROR)
 
 
 def _evaluate_here(
   output: str, follow: bool, timeout: float | None, **options
 ) -> None:
-  from exgan_jax.evaluate import evaluate, path_of, watch
-  from exgan_jax.results import format_table
+  from exgan_jax.evaluation.api import evaluate, path_of, watch
+  from exgan_jax.evaluation.results import format_table
 
   path = pathlib.Path(output)
   if not follow:
@@ -115,9 +116,9 @@ def _evaluate_here(
 
 
 def _score(originals: str, results: str, output: str, **options) -> None:
-  from exgan_jax import compilation
-  from exgan_jax.results import format_score
-  from exgan_jax.score import score
+  from exgan_jax.evaluation.folders import score
+  from exgan_jax.evaluation.results import format_score
+  from exgan_jax.runtime import compilation
 
   compilation.enable_cache()
   print(format_score(score(originals, results, output=output, **options)))
@@ -125,14 +126,14 @@ def _score(originals: str, results: str, output: str, **options) -> None:
 
 
 def _report(results: list[str], output: str) -> None:
-  from exgan_jax.report import PAGE, write_report
+  from exgan_jax.report.write import PAGE, write_report
 
   print(write_report(results, output))
   print(f'page: {pathlib.Path(output) / PAGE}')
 
 
 def _data(sheet: str | None, **options) -> None:
-  from exgan_jax.overview import overview
+  from exgan_jax.data.summary import overview
 
   print(overview(sheet_path=sheet, **options))
   if sheet:
@@ -140,7 +141,7 @@ def _data(sheet: str | None, **options) -> None:
 
 
 def _pack(**options) -> None:
-  from tfds_celeb_id.packing import pack
+  from exgan_jax.face_records.pack import pack
 
   print(f'data set: {pack(**options)}')
 
@@ -149,9 +150,9 @@ def _plan(
   topology: str, batch_size: int | None, output: str | None, sweep: list[int],
   images: int | None, complete: bool, **fields,
 ) -> None:  # fmt: skip
-  from exgan_jax import tpus
-  from exgan_jax.plan import plan
-  from exgan_jax.plan_report import format_plan
+  from exgan_jax.perf import tpus
+  from exgan_jax.perf.plan import plan
+  from exgan_jax.perf.plan_report import format_plan
 
   if batch_size is None:
     batch_size = PICTURES_PER_CHIP * tpus.parse(topology)[1]
@@ -165,8 +166,8 @@ def _plan(
 
 
 def _bench(output: str | None, seconds: float, profile: str | None, **fields):
-  from exgan_jax.bench import bench
-  from exgan_jax.bench_report import format_bench
+  from exgan_jax.perf.bench import bench
+  from exgan_jax.perf.bench_report import format_bench
 
   config = config_lib.make(**fields)
   found = bench(config, seconds=seconds, profile=profile, output=output)
@@ -334,8 +335,8 @@ def _numbers(text: str) -> list[int]:
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
   group = parser.add_argument_group('several processes')
-  for field in dataclasses.fields(distributed.Cluster):
-    _add_field(group, field, get_type_hints(distributed.Cluster)[field.name])
+  for field in dataclasses.fields(processes.Cluster):
+    _add_field(group, field, get_type_hints(processes.Cluster)[field.name])
 
 
 def _add_inception(parser: argparse.ArgumentParser) -> None:
@@ -396,7 +397,7 @@ def run() -> None:
     # The others must not wait for what this process will never do.
     traceback.print_exc()
     code = 1
-  distributed.leave(code)
+  processes.leave(code)
 
 
 if __name__ == '__main__':

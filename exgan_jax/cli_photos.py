@@ -6,7 +6,7 @@ import argparse
 import pathlib
 from typing import Any
 
-from tfds_celeb_id import InputError
+from exgan_jax.errors import InputError
 
 _WORKDIR = 'folder of a run or an exported model; by default the model inside'
 _WORKDIR += ' this package'
@@ -91,8 +91,8 @@ def _add_app(commands: argparse._SubParsersAction) -> None:
 def _inpainter(
   workdir: str | None, step: int | None, face_landmarker: str | None, **more
 ) -> Any:
-  from exgan_jax import compilation
-  from exgan_jax.inpaint import Inpainter
+  from exgan_jax.photo.inpainter import Inpainter
+  from exgan_jax.runtime import compilation
 
   compilation.enable_cache()
   return Inpainter.from_workdir(
@@ -105,8 +105,8 @@ def _inpaint(
   workdir: str | None, step: int | None, face_landmarker: str | None,
   face_embedding: str | None, compressor: str | None, **options,
 ) -> None:  # fmt: skip
-  from exgan_jax.inpaint import Options
-  from exgan_jax.inpaint_files import LOG, inpaint_file, inpaint_folder
+  from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder
+  from exgan_jax.photo.inpainter import Options
 
   options = Options(**options)
   if not pathlib.Path(photo).exists():
@@ -122,9 +122,7 @@ def _inpaint(
       print(f'{faces} face(s) painted in {photos} of {count} photographs')
       print(f'told of each: {pathlib.Path(output) / LOG}')
       return
-    result = inpaint_file(
-      inpainter, photo, reference, output, options, compare
-    )
+    result = inpaint_file(inpainter, photo, reference, output, options, compare)
   for found in result.faces:
     print(found.line(len(result.faces)))
   print(f'photograph: {output}')
@@ -136,14 +134,14 @@ def _app(
   host: str, port: int, max_megabytes: float,
   workdir: str | None, step: int | None, face_landmarker: str | None,
 ) -> None:  # fmt: skip
-  from exgan_jax.app import serve
+  from exgan_jax.photo.app import serve
 
   with _inpainter(workdir, step, face_landmarker) as inpainter:
     serve(inpainter, host, port, max_megabytes)
 
 
 def _export(workdir: str, step: int | None, output: str) -> None:
-  from exgan_jax.exported import export
+  from exgan_jax.training.export import export
 
   export(workdir, output, step)
   print(f'model: {output}')

@@ -13,7 +13,8 @@ import math
 import pathlib
 from typing import Any, Literal, get_args, get_type_hints
 
-from tfds_celeb_id import InputError
+from exgan_jax import files
+from exgan_jax.errors import InputError
 
 Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
 Preset = Literal['gan', 'reference', 'code', 'transfer', 'compressor']
@@ -225,10 +226,7 @@ def flag(name: str) -> str:
 
 def save(config: Config, path: pathlib.Path) -> None:
   """Writes a configuration as JSON."""
-  text = json.dumps(dataclasses.asdict(config), indent=2)
-  temporary = path.with_name(path.name + '.tmp')
-  temporary.write_text(text + '\n')
-  temporary.replace(path)
+  files.write_json(path, config)
 
 
 def load(path: pathlib.Path) -> Config:

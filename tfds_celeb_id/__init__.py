@@ -3,7 +3,7 @@
 Importing this package registers them: `celeb_id`, `photo_id` and `synth_id`.
 """
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import celeb_id, photo_id, synth_id
-from tfds_celeb_id.errors import InputError
 
 __all__ = ['InputError', 'celeb_id', 'photo_id', 'synth_id']

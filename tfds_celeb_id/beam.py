@@ -15,7 +15,8 @@ import apache_beam
 import cv2
 import tensorflow_datasets as tfds
 
-from tfds_celeb_id import parallel, records
+from exgan_jax.face_records import parallel, record
+from tfds_celeb_id import records
 from tfds_celeb_id.work import Work, result_of
 
 
@@ -77,11 +78,11 @@ def build(
   return Built(
     splits=[
       _split_info(output.templates[split], sizes[split][0])
-      for split in records.SPLITS
+      for split in record.SPLITS
       if split in sizes
     ],
     counts={
-      split: _count(*sizes.get(split, (0, 0))) for split in records.SPLITS
+      split: _count(*sizes.get(split, (0, 0))) for split in record.SPLITS
     },
     rejected=[
       records.Rejected(*fields) for _, fields in sorted(tags['rejected'])
@@ -152,9 +153,7 @@ class _Do(apache_beam.DoFn):
     yield result.identity, (rank, result)
 
 
-def _arrange(
-  person: tuple[str, Iterable], keep_singles: bool
-) -> Iterator[Any]:
+def _arrange(person: tuple[str, Iterable], keep_singles: bool) -> Iterator[Any]:
   """Turns a person's results into their records in each split.
 
   Yields (split, what the people are sorted by, records), and on another output

@@ -13,8 +13,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from tfds_celeb_id import progress, records, spill, work
-from tfds_celeb_id.errors import InputError
+from exgan_jax.errors import InputError
+from exgan_jax.face_records import progress, record
+from tfds_celeb_id import records, spill, work
 
 # Loaded only where the `tfds` command runs.
 _TFDS_COMMAND = 'tensorflow_datasets.scripts.cli.build'
@@ -187,7 +188,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       beam.Output(
         self.info.features,
         self._example_writer(),
-        {split: self._get_filename_template(split) for split in records.SPLITS},
+        {split: self._get_filename_template(split) for split in record.SPLITS},
       ),
       keep_singles=self.KEEP_SINGLES,
       options=config.beam_options,

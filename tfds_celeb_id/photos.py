@@ -5,8 +5,9 @@ import functools
 import multiprocessing.util
 from collections.abc import Callable
 
-from tfds_celeb_id import alignment, pictures, records
-from tfds_celeb_id.alignment import Face
+from exgan_jax.face_records import alignment, pictures
+from exgan_jax.face_records.alignment import Face
+from tfds_celeb_id import records
 
 # A face narrower than this part of the widest one is in the background. In news
 # photographs that is where all of them are up to here; beyond it, nobody but

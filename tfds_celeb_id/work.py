@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tfds_celeb_id import parallel, records
+from exgan_jax.face_records import parallel
+from tfds_celeb_id import records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The networks."""
+"""From a batch to a painted picture: masks, warping, networks."""

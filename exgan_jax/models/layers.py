@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from exgan_jax.config import Normalization
-from exgan_jax.models.convolution import convolve, convolve_doubled
+from exgan_jax.models.cpu_conv import convolve, convolve_doubled
 
 SMALLEST_SIDE = 4
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax import shading, warp
+from exgan_jax.models import shading, warp
 from exgan_jax.models.layers import Conv
 
 # Pixels of a picture that become one cell of the network's features.
@@ -162,9 +162,7 @@ def positions(inputs: TransferInput) -> Float[Array, 'b h w 2']:
   )
 
 
-def compose(
-  inputs: TransferInput, fields: Fields
-) -> Float[Array, 'b h w 3']:
+def compose(inputs: TransferInput, fields: Fields) -> Float[Array, 'b h w 3']:
   """Applies fields to the reference's pixels; values may leave [-1, 1]."""
   b, height, width, _ = inputs.image.shape
 

@@ -18,8 +18,9 @@ import time
 import cv2
 import numpy as np
 
-from tfds_celeb_id import alignment, parallel, pictures, work
-from tfds_celeb_id.alignment import Face
+from exgan_jax.face_records import alignment, parallel, pictures
+from exgan_jax.face_records.alignment import Face
+from tfds_celeb_id import work
 from tfds_celeb_id.celeb_id import entries, listing, sources
 
 SIZE = 256

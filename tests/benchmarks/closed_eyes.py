@@ -13,14 +13,10 @@ import collections
 import pathlib
 import statistics
 
-from exgan_jax import (
-  compilation,
-  inpaint_files,
-  photograph_file,
-  photograph_reader,
-)
-from exgan_jax import sheet as sheet_lib
-from exgan_jax.inpaint import Inpainter
+from exgan_jax import contact_sheet as sheet_lib
+from exgan_jax.photo import files, reader, writer
+from exgan_jax.photo.inpainter import Inpainter
+from exgan_jax.runtime import compilation
 
 ROWS = 8
 
@@ -41,7 +37,7 @@ def main() -> None:
       painted += found
       reasons[reason] += 1
   for number in range(0, len(painted), ROWS):
-    drawn = inpaint_files.comparison(painted[number : number + ROWS])
+    drawn = files.comparison(painted[number : number + ROWS])
     path = arguments.output / f'sheet-{number // ROWS}.png'
     sheet_lib.save(drawn, path)
   before = [found.face.closed for found in painted]
@@ -64,12 +60,12 @@ def _open(inpainter, path, arguments):
     for reference in references
     for candidate in inpainter.candidates_or_none(reference)
   ]
-  result = inpainter.open_eyes(photograph_reader.read(path), candidates)
+  result = inpainter.open_eyes(reader.read(path), candidates)
   if not result.painted:
     return [], '; '.join(sorted({face.done for face in result.faces}))
   target = arguments.output / path.parent.name / path.name
   target.parent.mkdir(parents=True, exist_ok=True)
-  photograph_file.save(result.photograph, target)
+  writer.save(result.photograph, target)
   return result.painted, 'painted'
 
 

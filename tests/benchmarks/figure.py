@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from exgan_jax import photograph_reader, transplant
-from exgan_jax.inpaint import Inpainter, Options
+from exgan_jax.photo import reader, transplant
+from exgan_jax.photo.inpainter import Inpainter, Options
 
 # What is shown around the eyes, per distance of the outer corners, and how
 # wide that is in the figure, in pixels.
@@ -39,13 +39,13 @@ def main() -> None:
 
 
 def _row(inpainter: Inpainter, photo: str, other: str) -> list[np.ndarray]:
-  picture = photograph_reader.load(photo)
+  picture = reader.load(photo)
   result = inpainter.open_eyes(
     picture, inpainter.candidates([other]), Options(force=True)
   )
   (found,) = result.painted
   reference = found.choice.candidate.aligned
-  truth, shown = picture.seen(), photograph_reader.load(other).seen()
+  truth, shown = picture.seen(), reader.load(other).seen()
   corners, other_corners = transplant.corners_of(found.before, reference)
   hole = transplant.hole_of(corners, picture.size)[..., None]
   holed = np.round(truth * (1 - hole) + GREY * hole).astype(np.uint8)

@@ -25,11 +25,12 @@ import jax
 import numpy as np
 from flax import nnx
 
-from exgan_jax import inception_weights
-from exgan_jax.metrics.frechet import Gaussian, frechet_distance
-from exgan_jax.models import inception
+from exgan_jax.evaluation import inception, inception_weights
+from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
 
-ORACLE = pathlib.Path(__file__).parents[1] / 'exgan_jax' / 'oracles'
+ORACLE = (
+  pathlib.Path(__file__).parents[1] / 'exgan_jax' / 'evaluation' / 'oracles'
+)
 NEEDED = ('torch', 'torch_fidelity', 'scipy')
 FEATURE_TOLERANCE = 1e-5
 DISTANCE_TOLERANCE = 1e-6

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from exgan_jax.inpaint import Inpainter
-from exgan_jax.inpaint_files import inpaint_file
+from exgan_jax.photo.files import inpaint_file
+from exgan_jax.photo.inpainter import Inpainter
 from tfds_celeb_id.synth_id import renderer
 
 SIZE = 3000, 4000

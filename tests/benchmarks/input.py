@@ -20,8 +20,8 @@ import tempfile
 import time
 
 from exgan_jax import config as config_lib
-from exgan_jax import input_pipeline
-from tfds_celeb_id import packing, parallel
+from exgan_jax.data import train_batches
+from exgan_jax.face_records import pack, parallel
 
 ROUNDS = 3
 # Before the clock starts: the readers are open, and the threads are busy.
@@ -96,7 +96,7 @@ def _pack(arguments, folder: pathlib.Path) -> dict[str, str]:
   for kind, pixels in (('packed JPEG', False), ('packed pixels', True)):
     output = folder / kind
     start = time.perf_counter()
-    packing.pack(
+    pack.pack(
       arguments.data_dir, arguments.dataset, arguments.resolution, output,
       pixels=pixels,
     )  # fmt: skip
@@ -111,7 +111,7 @@ def _measure(arguments, data_dir: str, threads: int) -> dict[str, float]:
     resolution=arguments.resolution, batch_size=arguments.batch_size,
     reader_threads=threads,
   )  # fmt: skip
-  batches = input_pipeline.train_batches(config)
+  batches = train_batches.train_batches(config)
   for _ in range(WARM_UP):
     next(batches)
   pairs, start, cpu = 0, time.perf_counter(), time.process_time()
@@ -128,7 +128,7 @@ def _measure(arguments, data_dir: str, threads: int) -> dict[str, float]:
 
 
 def _bytes_a_record(data_dir: str, dataset: str) -> float:
-  records = input_pipeline.Records(data_dir, dataset, 'train')
+  records = train_batches.Records(data_dir, dataset, 'train')
   some = range(0, len(records), max(1, len(records) // 500))
   return statistics.mean(len(records[position].image) for position in some)
 

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from exgan_jax import config as config_lib
+from exgan_jax.models import paint as paint_lib
+from exgan_jax.training import state
 
 Answer = dict[str, Any]
 
@@ -102,7 +104,8 @@ def _exgan(job: Job) -> Iterator[Answer]:
   import jax
   import jax.numpy as jnp
 
-  from exgan_jax import compilation, sharding, state, train_step
+  from exgan_jax.runtime import compilation, sharding
+  from exgan_jax.training import step as step_lib
 
   config = config_lib.make(**job.config)
   mesh = sharding.make_mesh(config.batch_size, devices=jax.devices()[:1])
@@ -113,9 +116,9 @@ def _exgan(job: Job) -> Iterator[Answer]:
   np.savez(job.weights, **flat(networks))
   batch = sharding.to_device(make_batch(config, config.batch_size), mesh)
   single = sharding.to_device(make_batch(config, 1), mesh)
-  step = train_step.jitted(config, mesh, train_step.make_train_step(config))
+  step = step_lib.jitted(config, mesh, step_lib.make_train_step(config))
   paint = jax.jit(
-    train_step.make_paint_step(config),
+    paint_lib.make_paint_step(config),
     compiler_options=compilation.options(jax.devices()[0].platform),
   )
 

@@ -28,7 +28,9 @@ from collections.abc import Iterator
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from tfds_celeb_id import built, packing, synth_id
+from exgan_jax.face_records import folder as folder_lib
+from exgan_jax.face_records import pack
+from tfds_celeb_id import synth_id
 from tfds_celeb_id.records import RECORDS_PER_SHARD
 
 _SIDE = 16
@@ -75,14 +77,14 @@ def _small(folder: pathlib.Path) -> pathlib.Path:
   """Draws people, and returns the folder of their small pictures."""
   drawn = str(folder / 'drawn')
   synth_id.Builder(data_dir=drawn, seed=0, **_DRAWN).download_and_prepare()
-  return packing.pack(drawn, 'synth_id', _SIDE, folder / 'small')
+  return pack.pack(drawn, 'synth_id', _SIDE, folder / 'small')
 
 
 def _write(small: pathlib.Path, data_dir: pathlib.Path, people: int) -> int:
   """Writes a data set of many people; returns how many records they have."""
   folder = data_dir / 'synth_id' / small.name
   folder.mkdir(parents=True)
-  info = built.read_json(small / built.DATASET_INFO)
+  info = folder_lib.read_json(small / folder_lib.DATASET_INFO)
   for split in info['splits']:
     count = people if split['name'] == 'train' else 0
     examples = _examples(small, split['name'])
@@ -102,13 +104,13 @@ def _write(small: pathlib.Path, data_dir: pathlib.Path, people: int) -> int:
     split['shardLengths'] = [str(length) for length in lengths]
     if split['name'] == 'train':
       train = total
-  (folder / built.DATASET_INFO).write_text(json.dumps(info))
+  (folder / folder_lib.DATASET_INFO).write_text(json.dumps(info))
   return train
 
 
 def _examples(small: pathlib.Path, split: str) -> list:
   examples = []
-  for shard in built.shards(small, 'synth_id', split):
+  for shard in folder_lib.shards(small, 'synth_id', split):
     reader = array_record_module.ArrayRecordReader(shard.filename)
     examples += map(tf_example_pb2.Example.FromString, reader.read_all())
     reader.close()
@@ -149,7 +151,7 @@ def _train(
 def _train_here(data_dir: str, workdir: str) -> None:
   """Trains for two steps, and prints when what was done."""
   import exgan_jax
-  from exgan_jax import input_pipeline
+  from exgan_jax.data import train_batches
 
   found = {'imported': _cpu(), 'input': 0.0}
   memory = {}
@@ -175,8 +177,8 @@ def _train_here(data_dir: str, workdir: str) -> None:
       return getattr(self._batches, name)
 
   make, fingerprint = (
-    input_pipeline.train_batches,
-    input_pipeline.Records.fingerprint,
+    train_batches.train_batches,
+    train_batches.Records.fingerprint,
   )
 
   def timed(function):
@@ -186,8 +188,8 @@ def _train_here(data_dir: str, workdir: str) -> None:
 
     return call
 
-  input_pipeline.train_batches = lambda *args: Watched(timed(make)(*args))
-  input_pipeline.Records.fingerprint = timed(fingerprint)
+  train_batches.train_batches = lambda *args: Watched(timed(make)(*args))
+  train_batches.Records.fingerprint = timed(fingerprint)
   start = time.perf_counter()
   exgan_jax.train(
     exgan_jax.make_config(

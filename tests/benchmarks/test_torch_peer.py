@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from exgan_jax import config as config_lib
-from exgan_jax import sharding, state
-from exgan_jax.train_step import jitted, make_paint_step, make_train_step
+from exgan_jax.models.paint import make_paint_step
+from exgan_jax.runtime import sharding
+from exgan_jax.training import state
+from exgan_jax.training.step import jitted, make_train_step
 
 torch = pytest.importorskip('torch', reason='the peer is PyTorch')
 

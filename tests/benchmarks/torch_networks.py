@@ -22,8 +22,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from exgan_jax import masks
 from exgan_jax.config import Config
+from exgan_jax.models import masks
 from exgan_jax.models.discriminator import FEATURES_PER_WIDTH
 from exgan_jax.models.layers import SMALLEST_SIDE
 

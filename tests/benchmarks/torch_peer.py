@@ -29,7 +29,7 @@ from peer_report import FRAMEWORKS, Figures, figures_of, show
 from peer_worker import Answer, Job
 
 from exgan_jax import config as config_lib
-from tfds_celeb_id import InputError
+from exgan_jax.errors import InputError
 
 # Processes that ran, in the mean of the last minute.
 BUSY = 0.5

@@ -11,8 +11,8 @@ import dataclasses
 import torch
 from torch.nn import functional
 
-from exgan_jax import masks
 from exgan_jax.config import Config
+from exgan_jax.models import masks
 
 Batch = dict[str, torch.Tensor]
 

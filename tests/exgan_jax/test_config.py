@@ -6,7 +6,7 @@ import json
 import pytest
 
 from exgan_jax import config as config_lib
-from tfds_celeb_id import InputError
+from exgan_jax.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ import numpy as np
 from jax import tree
 from processes import Run
 
-from exgan_jax import checkpoint, distributed
+from exgan_jax.runtime import processes as processes_lib
+from exgan_jax.training import checkpoint
 
 FLAGS = {
   'preset': 'reference', 'size': 'tiny', 'dataset': 'synth_id',
@@ -29,7 +30,7 @@ FLAGS = {
   'reader_threads': 1,
 }  # fmt: skip
 # What a process may end with: killed or aborted by JAX, too.
-STOPPED = {distributed.PREEMPTED, distributed.LOST, 134, -6, -9}
+STOPPED = {processes_lib.PREEMPTED, processes_lib.LOST, 134, -6, -9}
 DISTURBANCES = (
   'kill one', 'kill both', 'tell one', 'tell both', 'kill both and truncate',
 )  # fmt: skip
@@ -45,7 +46,7 @@ def disturb(run, processes, kind, rng):
     code = process.wait(timeout=120)
     assert code in STOPPED, f'{kind}: {code}\n{run.log()}\n{run.log(1)}'
     if 'tell' in kind:
-      assert code == distributed.PREEMPTED, f'{kind}: {code}\n{run.log()}'
+      assert code == processes_lib.PREEMPTED, f'{kind}: {code}\n{run.log()}'
   if 'truncate' in kind:
     truncate(run.workdir, rng)
 

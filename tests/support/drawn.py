@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from exgan_jax import config as config_lib
-from exgan_jax import state
-from exgan_jax.painter import make_painter
-from tfds_celeb_id.alignment import Face
+from exgan_jax.face_records.alignment import Face
+from exgan_jax.models import networks
+from exgan_jax.photo.painter import make_painter
+from exgan_jax.training import state
 from tfds_celeb_id.synth_id import renderer
 
 # What a finder knows pictures by is their size: no two of a test share it.
@@ -98,8 +99,8 @@ def untrained(preset='transfer', **fields):
   )  # fmt: skip
   encoder = None
   if config.exemplar == 'code':
-    network = state.make_encoder(config)
-    encoder = state.init_params(network, jax.random.key(1))
+    network = networks.make_encoder(config)
+    encoder = networks.init_params(network, jax.random.key(1))
   made = jax.jit(lambda: state.init_state(config, encoder))()
   return config, state.model_of(made)
 

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from exgan_jax import config as config_lib
-from exgan_jax import sharding
-from exgan_jax.checkpoint import Checkpoints
+from exgan_jax.runtime import sharding
+from exgan_jax.training.checkpoint import Checkpoints
 
 SCRIPT = pathlib.Path(__file__).with_name('training_process.py')
 

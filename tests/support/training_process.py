@@ -13,8 +13,10 @@ import sys
 
 import jax
 
-from exgan_jax import cli, distributed, input_pipeline
-from tfds_celeb_id import InputError
+from exgan_jax import cli
+from exgan_jax.data import train_batches
+from exgan_jax.errors import InputError
+from exgan_jax.runtime import processes
 
 
 class Watched:
@@ -42,9 +44,9 @@ class Watched:
 
 def main(trace, *flags):
   """Trains."""
-  make = input_pipeline.train_batches
-  input_pipeline.train_batches = lambda *args: Watched(make(*args), trace)
-  distributed.leave(cli.main(['train', *flags]))
+  make = train_batches.train_batches
+  train_batches.train_batches = lambda *args: Watched(make(*args), trace)
+  processes.leave(cli.main(['train', *flags]))
 
 
 if __name__ == '__main__':

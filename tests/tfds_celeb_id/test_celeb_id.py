@@ -17,14 +17,15 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_celeb_id import alignment, celeb_id, records
+from exgan_jax.errors import InputError
+from exgan_jax.face_records import alignment
+from tfds_celeb_id import celeb_id, records
 from tfds_celeb_id.celeb_id import (
   celeb_id_dataset_builder,
   entries,
   listing,
   sources,
 )
-from tfds_celeb_id.errors import InputError
 
 
 def _build(folder, data_dir, workers=0):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_celeb_id import InputError, download
+from exgan_jax.errors import InputError
+from tfds_celeb_id import download
 from tfds_celeb_id.download import files
 
 pytest.importorskip('aiohttp')

@@ -7,9 +7,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import records
 from tfds_celeb_id.celeb_id import listing
-from tfds_celeb_id.errors import InputError
 
 hypothesis.settings.register_profile('quick', deadline=None, max_examples=150)
 hypothesis.settings.load_profile('quick')

@@ -11,9 +11,9 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from exgan_jax.errors import InputError
+from exgan_jax.face_records.alignment import Face
 from tfds_celeb_id import photo_id, records
-from tfds_celeb_id.alignment import Face
-from tfds_celeb_id.errors import InputError
 
 
 class FakeDetector:

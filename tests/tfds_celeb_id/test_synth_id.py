@@ -14,8 +14,9 @@ from PIL import Image, JpegImagePlugin
 from tensorflow_datasets.core import writer
 
 import tfds_celeb_id
+from exgan_jax.errors import InputError
+from exgan_jax.face_records import record as record_lib
 from tfds_celeb_id import records, synth_id
-from tfds_celeb_id.errors import InputError
 from tfds_celeb_id.synth_id import renderer
 
 # Of the first three people one is held out.
@@ -108,7 +109,7 @@ def test_irises_are_read_back(built):
       [str(path) for path in built.info.splits[split].filepaths]
     )
     for i, item in enumerate(items):
-      irises = records.parse(stored[i]).irises
+      irises = record_lib.parse(stored[i]).irises
       np.testing.assert_array_equal(irises, item['irises'])
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 import requests
 import tensorflow_datasets as tfds
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import work
 from tfds_celeb_id.builder import RecordsBuilder
 from tfds_celeb_id.celeb_id import entries, listing, sources
-from tfds_celeb_id.errors import InputError
 
 ARCHIVE_URL = 'http://www.canton.cat/celeb_id_aligned.zip'
 

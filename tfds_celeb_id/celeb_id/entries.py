@@ -5,7 +5,8 @@ import io
 import cv2
 import numpy as np
 
-from tfds_celeb_id import alignment, pictures, records
+from exgan_jax.face_records import alignment, pictures
+from tfds_celeb_id import records
 from tfds_celeb_id.celeb_id import listing, sources
 
 

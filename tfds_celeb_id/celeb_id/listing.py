@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from exgan_jax.errors import InputError
+from exgan_jax.face_records.alignment import Face, Point
 from tfds_celeb_id import records
-from tfds_celeb_id.alignment import Face, Point
-from tfds_celeb_id.errors import InputError
 
 # Nothing in a photograph is further away, or larger.
 _MAX_PIXELS = 100_000

@@ -12,9 +12,9 @@ import pathlib
 import zipfile
 import zlib
 
+from exgan_jax.errors import InputError
+from exgan_jax.face_records.pictures import UnusablePictureError
 from tfds_celeb_id import records
-from tfds_celeb_id.errors import InputError
-from tfds_celeb_id.pictures import UnusablePictureError
 
 # Larger files are not what they claim to be.
 MAX_PICTURE_BYTES = 64 << 20

@@ -10,9 +10,9 @@ import asyncio
 import os
 import pathlib
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id.download import files
 from tfds_celeb_id.download.files import Limits, Missing, Summary
-from tfds_celeb_id.errors import InputError
 
 __all__ = ['Limits', 'Missing', 'Summary', 'download']
 

@@ -4,8 +4,8 @@ import argparse
 import collections
 import sys
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import download
-from tfds_celeb_id.errors import InputError
 
 
 def main() -> int:

@@ -16,9 +16,9 @@ from concurrent import futures
 
 import aiohttp
 
-from tfds_celeb_id import parallel, pictures, progress
+from exgan_jax.errors import InputError
+from exgan_jax.face_records import parallel, pictures, progress
 from tfds_celeb_id.download import files
-from tfds_celeb_id.errors import InputError
 
 _USER_AGENT = 'exgan_jax (research; tfds_celeb_id.download)'
 # A host that failed so often in a row is left alone until the next round.

@@ -9,8 +9,9 @@ import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
+from exgan_jax import files
+from exgan_jax.errors import InputError
 from tfds_celeb_id.celeb_id.listing import is_plain
-from tfds_celeb_id.errors import InputError
 
 # How the names of pictures begin that are not whole yet.
 PART = '.part-'
@@ -157,10 +158,7 @@ def read_report(path: pathlib.Path) -> dict[str, Missing]:
 
 
 def write_report(missing: Iterable[Missing], path: pathlib.Path) -> None:
-  part = path.with_name(path.name + '.part')
-  with open(part, 'w', encoding='ascii') as file:
-    file.writelines(line_of(each) for each in missing)
-  os.replace(part, path)
+  files.write_text(path, ''.join(map(line_of, missing)))
 
 
 def line_of(missing: Missing) -> str:

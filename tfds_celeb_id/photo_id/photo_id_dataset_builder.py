@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from tfds_celeb_id import landmarks, photos, records, work
+from exgan_jax.errors import InputError
+from exgan_jax.face_records import landmarks
+from tfds_celeb_id import photos, records, work
 from tfds_celeb_id.builder import RecordsBuilder
-from tfds_celeb_id.errors import InputError
 
 
 class Builder(RecordsBuilder):

@@ -4,8 +4,8 @@ import argparse
 import logging
 import sys
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import synth_id
-from tfds_celeb_id.errors import InputError
 
 
 def main() -> int:

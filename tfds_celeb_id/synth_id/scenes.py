@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tfds_celeb_id import alignment, pictures, records
+from exgan_jax.face_records import alignment, pictures
+from tfds_celeb_id import records
 from tfds_celeb_id.synth_id import renderer
 
 

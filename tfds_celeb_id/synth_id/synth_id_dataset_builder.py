@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from exgan_jax.errors import InputError
 from tfds_celeb_id import work
 from tfds_celeb_id.builder import RecordsBuilder
-from tfds_celeb_id.errors import InputError
 from tfds_celeb_id.synth_id import scenes
 
 # Setting: default, least, most.

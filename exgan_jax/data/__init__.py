@@ -1,0 +1,1 @@
+"""Records to batches, and a summary of a data set."""

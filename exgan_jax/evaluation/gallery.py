@@ -1,0 +1,84 @@
+"""Some of the pictures of an evaluation, in a file beside its results.
+
+The report puts them side by side; a sheet shows those of one model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from exgan_jax import files
+from exgan_jax.errors import InputError
+
+SUFFIX = '.npz'
+MAX_BYTES = 256 * 2**20
+_PLACES, _COLUMNS, _NAMES = 'places/', 'columns/', 'filenames'
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+  """Pictures of a few scenes.
+
+  Attributes:
+    filenames: of the records, one a row.
+    columns: caption to uint8 [n, h, w, 3]: `reference`, `input` with its hole
+      grey, `result`, `original` (where it is known), `stranger`, `after
+      stranger`, and the baselines.
+    places: float32 [n, 2, 2], where the eyes are, as `sheet.PLACES` names them.
+  """
+
+  filenames: list[str]
+  columns: dict[str, UInt8[np.ndarray, 'n h w 3']]
+  places: dict[str, Float[np.ndarray, 'n 2 2']]
+
+  def save(self, path: str | pathlib.Path) -> None:
+    """Writes it, whole or not at all, making its folder.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    files.write_npz(
+      path,
+      True,
+      **{_NAMES: np.asarray(self.filenames, dtype=np.str_)},
+      **{_COLUMNS + name: x for name, x in self.columns.items()},
+      **{_PLACES + name: x for name, x in self.places.items()},
+    )
+
+
+def load(path: str | pathlib.Path) -> Gallery:
+  """Reads what `Gallery.save` wrote.
+
+  Raises:
+    InputError: there is no such file, or it holds something else.
+  """
+  try:
+    return _checked(path, files.read_npz(path, MAX_BYTES, 'pictures'))
+  except SystemError as error:  # A name that is no text.
+    raise InputError(f'{path} holds no pictures') from error
+
+
+def _checked(path: str | pathlib.Path, arrays: dict) -> Gallery:
+  names = arrays.pop(_NAMES, None)
+  if names is None or names.ndim != 1 or names.dtype.kind != 'U':
+    raise InputError(f'{path} names no pictures')
+  columns, places, rows = {}, {}, len(names)
+  for key, array in arrays.items():
+    name = key.partition('/')[2]
+    if key.startswith(_COLUMNS):
+      fits = array.dtype == np.uint8 and array.ndim == 4
+      fits = fits and array.shape[0] == rows and array.shape[3] == 3
+      columns[name] = array
+    else:
+      fits = key.startswith(_PLACES) and array.shape == (rows, 2, 2)
+      fits = fits and array.dtype == np.float32 and np.isfinite(array).all()
+      places[name] = array
+    if not fits or not array.size:
+      raise InputError(f'{path}: {key!r} is not what it should be')
+  if len({array.shape for array in columns.values()}) != 1:
+    raise InputError(f'{path} holds pictures of several sizes')
+  return Gallery(names.tolist(), columns, places)

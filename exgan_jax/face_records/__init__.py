@@ -1,0 +1,1 @@
+"""What a record and an aligned face are: errors, pictures, alignment, codec."""

@@ -1,0 +1,47 @@
+"""Files that are downloaded once, checked, and kept in the user's cache."""
+
+import hashlib
+import os
+import pathlib
+import urllib.request
+
+from exgan_jax import files
+
+
+def cache_folder() -> pathlib.Path:
+  """Returns the folder, which may not exist yet."""
+  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  return pathlib.Path(cache) / 'exgan_jax'
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+  """Returns the SHA-256 of a file in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def download(
+  url: str, target: pathlib.Path, size: int, sha256: str
+) -> pathlib.Path:
+  """Makes sure that a file is there, whole and the right one.
+
+  Args:
+    url: where it is published.
+    target: where it is kept.
+    size: in bytes.
+    sha256: of the right one.
+
+  Returns:
+    The target.
+
+  Raises:
+    OSError: it cannot be downloaded or written, or has another hash.
+  """
+  if target.is_file() and sha256_of(target) == sha256:
+    return target
+  with urllib.request.urlopen(url, timeout=30) as response:
+    data = response.read(size + 1)
+  if hashlib.sha256(data).hexdigest() != sha256:
+    raise OSError('the downloaded file does not have the published SHA-256')
+  files.write_bytes(target, data)
+  return target

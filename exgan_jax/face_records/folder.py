@@ -1,0 +1,130 @@
+"""What a built data set's folder holds, without reading its records."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+from exgan_jax.errors import InputError
+
+# In the folder of a version.
+DATASET_INFO = 'dataset_info.json'
+FEATURES = 'features.json'
+METADATA = 'metadata.json'
+REJECTED = 'rejected.jsonl'
+# In METADATA, what `packing` says of it.
+PACKED = 'packed'
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """A file of records, as an ArrayRecord data source takes it.
+
+  Attributes:
+    filename: its path.
+    skip: none of its records.
+    take: how many records it has.
+    examples_in_shard: the same.
+  """
+
+  filename: str
+  take: int
+  skip: int = 0
+
+  @property
+  def examples_in_shard(self) -> int:
+    return self.take
+
+
+def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
+  """Folder of a data set's newest version.
+
+  Raises:
+    InputError: there is none.
+  """
+  folder = pathlib.Path(data_dir) / dataset
+  versions = sorted(
+    (
+      path
+      for path in (folder.iterdir() if folder.is_dir() else ())
+      if re.fullmatch(r'\d+\.\d+\.\d+', path.name) and path.is_dir()
+    ),
+    key=lambda path: tuple(int(part) for part in path.name.split('.')),
+  )
+  if not versions:
+    raise InputError(
+      f'no data set {dataset} in {data_dir or "."}: build it, or give the'
+      ' folder that it is in as --data-dir'
+    )
+  return versions[-1]
+
+
+def shards(
+  folder: pathlib.Path, dataset: str, split: str
+) -> list[Shard] | list[str]:
+  """Files of a split in order, with their lengths where the folder tells them.
+
+  To open each file for its length would take the longer, the larger the data
+  set is.
+
+  Raises:
+    InputError: there is no such split, or a file of it is missing.
+  """
+  paths = sorted(folder.glob(f'{dataset}-{split}.array_record-*-of-*'))
+  if not paths:
+    raise InputError(f'{folder} has no split {split} of array_record')
+  total = paths[0].name.rsplit('-', 1)[1]
+  if not total.isdecimal() or len(paths) != int(total):
+    raise InputError(
+      f'{folder} has {len(paths)} files of the {split} split, not {total}'
+    )
+  try:
+    lengths = shard_lengths(read_json(folder / DATASET_INFO))[split]
+  except (InputError, KeyError):
+    lengths = []
+  if len(lengths) != len(paths):
+    return [str(path) for path in paths]
+  return [Shard(str(p), n) for p, n in zip(paths, lengths, strict=True)]
+
+
+def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
+  """Numbers of records in the files of each split.
+
+  Raises:
+    InputError: that is not what TFDS writes.
+  """
+  try:
+    lengths = {
+      str(split['name']): [int(n) for n in split['shardLengths']]
+      for split in dataset_info['splits']
+    }
+  except (KeyError, TypeError, ValueError) as error:
+    raise InputError(f'{DATASET_INFO} does not tell the splits') from error
+  if any(n < 1 for split in lengths.values() for n in split):
+    raise InputError(f'{DATASET_INFO} tells of files without records')
+  return lengths
+
+
+def packed(folder: pathlib.Path) -> bool:
+  """Whether a data set was made of another one, for a smaller resolution."""
+  try:
+    metadata = read_json(folder / METADATA)
+  except InputError:
+    return False
+  return isinstance(metadata, dict) and PACKED in metadata
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Reads a file of JSON.
+
+  Raises:
+    InputError: there is none, or it is not JSON.
+  """
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror}') from error
+  except (ValueError, RecursionError) as error:
+    raise InputError(f'{path} is not JSON') from error

@@ -1,0 +1,189 @@
+"""Writes files whole or not at all, and reads files that anybody wrote.
+
+Every file that the project writes by itself goes through `write_bytes`, and
+every untrusted one is opened by `read_bytes` or `read_npz`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import io
+import json
+import os
+import pathlib
+import stat
+import tempfile
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from exgan_jax.errors import InputError
+
+Path = str | os.PathLike
+# Of a JSON file: results.json, config.json.
+MAX_JSON_BYTES = 4 * 2**20
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+  """Replaces a file by `data`, whole or not at all, making its folder.
+
+  A symbolic link is followed: the file that it names is replaced.
+
+  Raises:
+    OSError: it cannot be written, is read-only, or is not a regular file. The
+      error names `path`.
+  """
+  target = pathlib.Path(os.path.realpath(path))
+  try:
+    mode = _mode_of(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A new name in the same folder, which no link can wait under. It does not
+    # hold the file's own name, which may be as long as a name can be.
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix='.exgan-')
+    try:
+      with open(handle, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # A full disk shows here, not later.
+      os.chmod(temporary, mode)
+      os.replace(temporary, target)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        os.unlink(temporary)
+      raise
+  except OSError as error:
+    reason = error.strerror or str(error)
+    raise OSError(error.errno, reason, os.fspath(path)) from error
+
+
+def _mode_of(target: pathlib.Path) -> int:
+  """The permissions that a file has, or that a new one gets."""
+  try:
+    found = target.stat().st_mode
+  except FileNotFoundError:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+  if stat.S_ISDIR(found):
+    raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+  if not stat.S_ISREG(found):
+    raise OSError(errno.EINVAL, 'not a regular file')
+  if not found & 0o222:
+    raise OSError(errno.EACCES, 'the file is read-only')
+  return stat.S_IMODE(found)
+
+
+def write_text(path: Path, text: str) -> None:
+  """Like `write_bytes`, in UTF-8."""
+  write_bytes(path, text.encode('utf-8'))
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Like `write_bytes`, of a dataclass or of plain values."""
+  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    value = dataclasses.asdict(value)
+  write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_npz(path: Path, compressed: bool = False, /, **arrays) -> None:
+  """Like `write_bytes`, of a NumPy archive."""
+  file = io.BytesIO()
+  (np.savez_compressed if compressed else np.savez)(file, **arrays)
+  write_bytes(path, file.getvalue())
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+  """Reads a regular file of at most `max_bytes`.
+
+  Raises:
+    InputError: there is no such file, it is no regular file, or it is larger.
+  """
+  try:
+    # A FIFO without a writer would never open.
+    flags = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
+    handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
+    with open(handle, 'rb') as file:
+      if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise InputError(f'{path} is not a regular file')
+      data = file.read(max_bytes + 1)
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror}') from error
+  except ValueError as error:  # A name with a NUL in it.
+    raise InputError(f'cannot read {str(path)!r}: not a file name') from error
+  if len(data) > max_bytes:
+    raise InputError(f'{path} is larger than {max_bytes} bytes')
+  return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """Reads a JSON object, whatever its fields.
+
+  Raises:
+    InputError: it cannot be read, is too large, or holds no object.
+  """
+  data = read_bytes(path, MAX_JSON_BYTES)
+  try:
+    fields = json.loads(data)
+  except (ValueError, RecursionError) as error:
+    raise InputError(f'{path} is not JSON') from error
+  if not isinstance(fields, dict):
+    raise InputError(f'{path} holds no JSON object')
+  return fields
+
+
+def read_npz(
+  path: Path, max_bytes: int, contents: str
+) -> dict[str, np.ndarray]:
+  """Reads all arrays of a NumPy archive; nothing in the file is executed.
+
+  Args:
+    path: of the file.
+    max_bytes: the most that it may hold, unpacked.
+    contents: what it should hold, for the message.
+
+  Raises:
+    InputError: there is no such file, it is larger, or holds something else.
+  """
+  data = read_bytes(path, max_bytes)
+  try:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+      if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+        raise InputError(f'{path} holds more than {max_bytes} bytes')
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+      arrays = dict(file)
+  except InputError:
+    raise
+  except Exception as error:  # Of a damaged archive NumPy raises nearly any.
+    raise InputError(f'{path} holds no {contents}') from error
+  if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+    raise InputError(f'{path} holds more than {contents}')
+  return arrays
+
+
+def check_output(path: Path) -> None:
+  """Checks, before hours of work, that results can be written to a file.
+
+  Raises:
+    InputError: it does not end in `.json`, is a folder, or its folder cannot be
+      written to.
+  """
+  path = pathlib.Path(path)
+  if path.suffix != '.json' or path.is_dir():
+    raise InputError(f'--output must be a path ending in .json, not {path}')
+  check_folder_of(path)
+
+
+def check_folder_of(path: Path) -> None:
+  """Checks that a file's folder exists or can be made, and can be written to.
+
+  Raises:
+    InputError: it cannot.
+  """
+  folder = pathlib.Path(path).absolute().parent
+  while not folder.exists():
+    folder = folder.parent
+  if not folder.is_dir() or not os.access(folder, os.W_OK):
+    raise InputError(f'cannot write {path}: no permission to write to {folder}')

@@ -1,0 +1,1 @@
+"""Speed on this machine, and compilation for TPUs that are not there."""

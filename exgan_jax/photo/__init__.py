@@ -1,0 +1,1 @@
+"""Opens eyes in photographs: faces, references, painting, files, page."""

@@ -1,0 +1,119 @@
+"""Vectors that tell whose face it is: a network of the user's, or eye codes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from exgan_jax import config as config_lib
+from exgan_jax.config import Config
+from exgan_jax.errors import InputError
+from exgan_jax.models.inputs import eye_codes, to_float
+from exgan_jax.models.networks import Params
+from exgan_jax.photo.faces import AlignedFace
+from exgan_jax.runtime import sharding
+from exgan_jax.training.checkpoint import restore_encoder
+
+# Where ArcFace's and SFace's networks expect the eyes and the middle of the
+# mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
+_SIDE = 112
+_TEMPLATE = np.float32([[38.29, 51.70], [73.53, 51.50], [56.14, 92.29]])
+_LARGEST_FILE = 2**30
+# Layers that a network begins with if it normalises its pictures itself, as
+# SFace does; others, as ArcFace's, take [-1, 1].
+_NORMALISING = ('NaryEltwise', 'Eltwise', 'Scale', 'Power')
+
+
+class OnnxEmbedding:
+  """A face recognition network in ONNX, as SFace and ArcFace come.
+
+  Args:
+    path: of the file. It takes RGB [1, 3, 112, 112], in [-1, 1] or in levels
+      that it normalises itself, and gives one vector.
+
+  Raises:
+    InputError: there is no such file, or it holds another network.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    self._path = path
+    try:
+      if os.path.getsize(path) > _LARGEST_FILE:
+        raise InputError(f'{path} is too large for a face embedding')
+      self._network = cv2.dnn.readNetFromONNX(os.fspath(path))
+      first = self._network.getLayer(
+        self._network.getLayerId(self._network.getLayerNames()[0])
+      )
+      self._centre = 0.0 if first.type in _NORMALISING else 127.5
+      self._vector(np.zeros((_SIDE, _SIDE, 3), np.uint8))
+    except OSError as error:
+      raise InputError(f'cannot read {path}: {error.strerror}') from error
+    except (cv2.error, IndexError) as error:
+      raise InputError(
+        f'{path} is not an ONNX network of 112 px faces'
+      ) from error
+
+  def __call__(self, face: AlignedFace) -> np.ndarray:
+    """Returns a float32 vector of length one."""
+    vector = self._vector(arcface_square(face))
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+  def _vector(self, image: UInt8[np.ndarray, '112 112 3']) -> np.ndarray:
+    scale = 1 / self._centre if self._centre else 1.0
+    self._network.setInput(
+      cv2.dnn.blobFromImage(image, scale, (_SIDE, _SIDE), (self._centre,) * 3)
+    )
+    return np.asarray(self._network.forward(), np.float32).reshape(-1)
+
+
+class CodeEmbedding:
+  """Eye codes, of a compressor or of a code model's encoder.
+
+  Args:
+    config: of the model.
+    encoder: its parameters.
+  """
+
+  def __init__(self, config: Config, encoder: Params):
+    self._resolution, self._encoder = config.resolution, encoder
+    self._codes = jax.jit(
+      lambda encoder, image, eyes: eye_codes(
+        config, encoder, to_float(image), eyes
+      )
+    )
+
+  @classmethod
+  def from_workdir(cls, workdir: str | os.PathLike) -> CodeEmbedding:
+    """Reads a compressor.
+
+    Raises:
+      InputError: there is none.
+    """
+    config = config_lib.load(pathlib.Path(workdir) / config_lib.FILENAME)
+    mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
+    return cls(*restore_encoder(workdir, config, mesh))
+
+  def __call__(self, face: AlignedFace) -> np.ndarray:
+    """Returns a float32 vector of length one."""
+    square, eyes, _ = face.at(self._resolution)
+    codes = self._codes(self._encoder, square[None], eyes[None])
+    vector = np.asarray(codes[0])
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+def arcface_square(face: AlignedFace) -> UInt8[np.ndarray, '112 112 3']:
+  """The face where networks of ArcFace's kind expect it."""
+  points = [
+    face.matrix @ [*point, 1] for point in (*face.face.eyes, face.face.mouth)
+  ]
+  matrix, _ = cv2.estimateAffinePartial2D(np.float32(points), _TEMPLATE)
+  if matrix is None:
+    raise InputError('a face without a shape')
+  return cv2.warpAffine(
+    face.square, matrix, (_SIDE, _SIDE), flags=cv2.INTER_AREA
+  )

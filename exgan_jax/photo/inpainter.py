@@ -1,0 +1,283 @@
+"""Photograph in, photograph out: the eyes that are closed are painted open."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from exgan_jax.errors import InputError
+from exgan_jax.face_records.alignment import Face
+from exgan_jax.photo import faces, reader, references
+from exgan_jax.photo.embedding import CodeEmbedding, OnnxEmbedding
+from exgan_jax.photo.face_search import FaceFinder
+from exgan_jax.photo.faces import AlignedFace
+from exgan_jax.photo.painter import Painter, restore
+from exgan_jax.photo.photograph import Photograph
+from exgan_jax.photo.references import Candidate
+from exgan_jax.photo.result import OPEN, PAINTED, Found, Result, check_painted
+
+Source = str | os.PathLike | np.ndarray | Photograph
+
+# A face narrower than this, in pixels, leaves less than ten for an eye.
+SMALLEST_FACE = 32
+# Eyes nearer to each other than this part of the face's width are seen from
+# the side, and one of them hardly at all.
+_NARROWEST = 0.16
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """How a photograph is worked on.
+
+  Attributes:
+    face: the number of the one face to paint, from the left; None: the one
+      whose eyes are closed.
+    all_faces: paint all whose eyes are closed.
+    force: paint eyes that look open, too.
+    same_person: what the cosine of two embeddings of one person exceeds.
+  """
+
+  face: int | None = None
+  all_faces: bool = False
+  force: bool = False
+  same_person: float = references.SAME_PERSON
+
+  def __post_init__(self):
+    if self.face is not None and self.all_faces:
+      raise InputError('--face and --all-faces exclude each other')
+    if self.face is not None and self.face < 1:
+      raise InputError('--face counts from 1, from the left')
+
+
+DEFAULT = Options()
+
+
+class Inpainter:
+  """Opens eyes in photographs; use it as a context or `close` it.
+
+  Args:
+    painter: the trained model.
+    finder: finds faces.
+    embed: tells people apart by their faces, if anything does.
+    code: tells them apart by their eyes, if anything does.
+  """
+
+  def __init__(
+    self,
+    painter: Painter,
+    finder: FaceFinder,
+    embed: references.Embed | None = None,
+    code: references.Embed | None = None,
+  ):
+    self._painter, self._finder = painter, finder
+    self._embed, self._code = embed, code
+
+  @classmethod
+  def from_workdir(
+    cls,
+    workdir: str | os.PathLike | None = None,
+    *,
+    step: int | None = None,
+    face_landmarker: str | os.PathLike | None = None,
+    face_embedding: str | os.PathLike | None = None,
+    compressor: str | os.PathLike | None = None,
+  ) -> Inpainter:
+    """Makes one of a trained model.
+
+    Args:
+      workdir: folder of a run, or an exported model; the model inside
+        this package by default.
+      step: of the checkpoint; the newest by default.
+      face_landmarker: MediaPipe's bundle; `landmarks.find_bundle` looks for it
+        by default.
+      face_embedding: a face recognition network in ONNX, for references of
+        several people.
+      compressor: workdir of one, for the same; a code model has its own.
+
+    Raises:
+      InputError: one of them is missing or is something else.
+    """
+    painter = restore(workdir, step)
+    code = painter.code_embedding()
+    if compressor is not None:
+      code = CodeEmbedding.from_workdir(compressor)
+    embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
+    return cls(painter, FaceFinder(face_landmarker), embed, code)
+
+  @property
+  def tells_people_apart(self) -> bool:
+    """Whether anything but their place tells whose faces they are."""
+    return self._embed is not None or self._code is not None
+
+  def close(self) -> None:
+    self._finder.close()
+
+  def find(self, image: UInt8[np.ndarray, 'h w 3']) -> list[Face]:
+    """The faces of a photograph, from left to right."""
+    return self._finder(image)
+
+  def __enter__(self) -> Inpainter:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def __call__(
+    self, photo: Source, reference: Source | Sequence[Source], **options
+  ) -> UInt8[np.ndarray, 'h w 3']:
+    """Paints the closed eyes of a photograph open.
+
+    Args:
+      photo: path, or array as `photograph.from_array` takes it.
+      reference: a picture, or several, of the same person with open eyes.
+      **options: those of `Options`.
+
+    Returns:
+      The photograph, upright, in 8 bits RGB of its own colour profile.
+
+    Raises:
+      InputError: it cannot be read, or there was nothing to paint.
+    """
+    several = isinstance(reference, list | tuple)
+    candidates = self.candidates(reference if several else [reference])
+    result = self.open_eyes(reader.load(photo), candidates, Options(**options))
+    check_painted(result)
+    return result.photograph.seen()
+
+  def candidates(self, sources: Iterable[Source]) -> list[Candidate]:
+    """The faces in some pictures, which may tell whose eyes to paint.
+
+    Raises:
+      InputError: a picture cannot be read, or none of them shows a face.
+    """
+    found = [
+      candidate
+      for number, source in enumerate(sources, 1)
+      for candidate in self._candidates_in(source, number)
+    ]
+    if not found:
+      raise InputError('no face in the reference')
+    return found
+
+  def candidates_or_none(self, source: Source) -> list[Candidate]:
+    """As `candidates`, but nothing where one picture is of no use."""
+    try:
+      return list(self._candidates_in(source, 1))
+    except InputError:
+      return []
+
+  def _candidates_in(self, source: Source, number: int) -> Iterable[Candidate]:
+    picture = reader.load(source)
+    is_path = isinstance(source, str | os.PathLike)
+    name = os.fspath(source) if is_path else f'reference {number}'
+    image = picture.seen()
+    everybody = self.find(image)
+    for face in everybody:
+      try:
+        aligned = faces.align_face(picture, image, face)
+      except InputError:
+        continue
+      yield self._candidate(name, aligned, picture, len(everybody) == 1)
+
+  def _candidate(
+    self, name: str, aligned: AlignedFace, picture: Photograph, alone: bool
+  ) -> Candidate:
+    return Candidate(
+      name, aligned, picture.size, alone,
+      embedding=self._embed and self._embed(aligned),
+      code=self._code and self._code(aligned),
+    )  # fmt: skip
+
+  def open_eyes(
+    self,
+    picture: Photograph,
+    candidates: Sequence[Candidate],
+    options: Options = DEFAULT,
+  ) -> Result:
+    """Paints what is to be painted, and tells of every face what was done.
+
+    Raises:
+      InputError: there is no face of the number that was asked for.
+    """
+    image = picture.seen()
+    everybody = self.find(image)
+    if options.face is not None and options.face > len(everybody):
+      raise InputError(
+        f'--face {options.face}: only {len(everybody)} face(s) were found'
+      )
+    reasons = _reasons(everybody, options)
+    found = []
+    for number, (face, reason) in enumerate(
+      zip(everybody, reasons, strict=True), 1
+    ):
+      done = Found(number, face, reason)
+      if reason == PAINTED:
+        picture, done = self._paint(
+          picture, image, done, len(everybody) == 1, candidates, options
+        )
+      found.append(done)
+    return Result(picture, tuple(found))
+
+  def _paint(
+    self,
+    picture: Photograph,
+    image: np.ndarray,
+    found: Found,
+    alone: bool,
+    candidates: Sequence[Candidate],
+    options: Options,
+  ) -> tuple[Photograph, Found]:
+    try:
+      aligned = faces.align_face(picture, image, found.face)
+    except InputError as error:
+      return picture, dataclasses.replace(found, done=str(error))
+    target = self._candidate('', aligned, picture, alone)
+    choice = references.choose(target, candidates, options.same_person)
+    if choice is None:
+      reason = 'no picture of this person with open eyes among the references'
+      return picture, dataclasses.replace(found, done=reason)
+    eyes = faces.eyes_to_paint(found.face, options.force)
+    picture = self._painter(picture, aligned, choice.candidate.aligned, eyes)
+    after = picture.seen()
+    again = self._finder.again(after, found.face)
+    return picture, dataclasses.replace(
+      found,
+      choice=choice,
+      eyes=eyes,
+      again=again,
+      note=references.weakness(aligned, choice.candidate.aligned),
+      before=aligned,
+      after=faces.align_face(picture, after, found.face),
+    )
+
+
+def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
+  """Of each face, that it is to be painted, or why not."""
+  reasons = []
+  for number, face in enumerate(everybody, 1):
+    if options.face is not None and number != options.face:
+      reasons.append('not asked for')
+    elif not options.force and faces.is_open(face):
+      reasons.append(OPEN)
+    elif face.width < SMALLEST_FACE:
+      reasons.append(f'smaller than {SMALLEST_FACE} px')
+    elif _eye_distance(face) < _NARROWEST * face.width:
+      reasons.append('seen from the side')
+    else:
+      reasons.append(PAINTED)
+  several = reasons.count(PAINTED) > 1 and not options.all_faces
+  if several:
+    ours = ', '.join(
+      str(n) for n, reason in enumerate(reasons, 1) if reason == PAINTED
+    )
+    doubt = f'one of several (faces {ours}): --face N or --all-faces'
+    reasons = [doubt if reason == PAINTED else reason for reason in reasons]
+  return reasons
+
+
+def _eye_distance(face: Face) -> float:
+  return float(np.hypot(*np.subtract(*face.eyes)))

@@ -1,0 +1,189 @@
+"""Whose eyes to paint: the best picture of the same person, and why it is.
+
+A candidate is good where it is sharp, its eyes are well open, and it looks the
+same way in the same light as the face to be painted. Whether it is the same
+person is told by, in this order: a face embedding, if the user has one; the
+same place in a picture of the same size, as in a burst; and for what it is
+worth, the codes of a compressor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from exgan_jax.photo import faces, toning
+from exgan_jax.photo.faces import AlignedFace
+
+# Of an embedding's cosine: those of SFace and ArcFace give some 0.3 to 0.4 as
+# the border between one person and two.
+SAME_PERSON = 0.36
+# In a burst a face moves and grows by less than this.
+_BURST_SHIFT = 0.75
+_BURST_GROWTH = 1.25
+# How far something may be off before it counts for a third.
+_POSE_DEGREES = 20.0
+_LIGHT_LAB = 25.0
+# Where in an aligned picture the skin is that shows the light, per its side.
+_CHEEKS = (slice(128, 176), slice(64, 192))
+_EYES = (slice(84, 132), slice(56, 200))
+
+Embed = Callable[[AlignedFace], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+  """A face that may tell whose eyes to paint.
+
+  Attributes:
+    name: of the picture that it is in.
+    aligned: the face.
+    size: height and width of its picture.
+    alone: whether it is the only face there.
+    embedding: of the person, a vector of length one; None without a network.
+    code: of its eyes, a vector of length one; None without a compressor.
+  """
+
+  name: str
+  aligned: AlignedFace
+  size: tuple[int, int]
+  alone: bool
+  embedding: np.ndarray | None = None
+  code: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """A candidate with what speaks for it.
+
+  Attributes:
+    candidate: the one.
+    score: the product of all that follows, of which each is in (0, 1].
+    sharp: how much fine detail there is around its eyes.
+    open: how far they are open.
+    pose: how near the directions are that both faces look in.
+    light: how near the colours of their cheeks are.
+    person: how much it looks like the same person, and by what.
+    told_by: `embedding`, `place`, `compressor` or `you`: nothing else tells.
+  """
+
+  candidate: Candidate
+  score: float
+  sharp: float
+  open: float
+  pose: float
+  light: float
+  person: float
+  told_by: str
+
+  def told(self) -> dict[str, float | str]:
+    """The numbers, for a report."""
+    numbers = {
+      name: round(getattr(self, name), 3)
+      for name in ('score', 'sharp', 'open', 'pose', 'light', 'person')
+    }
+    return {**numbers, 'told_by': self.told_by}
+
+
+def choose(
+  target: Candidate,
+  candidates: Sequence[Candidate],
+  same_person: float = SAME_PERSON,
+) -> Choice | None:
+  """Returns the best candidate, or None where there is none.
+
+  Args:
+    target: the face to be painted.
+    candidates: faces of other pictures; those with closed eyes are left out.
+    same_person: what the cosine of two embeddings of one person exceeds.
+  """
+  usable = [c for c in candidates if faces.is_open(c.aligned.face)]
+  choices = [_judge(target, c) for c in usable]
+  if target.embedding is not None:
+    choices = [c for c in choices if c.person > same_person]
+  elif any(c.told_by == 'place' for c in choices):
+    # In a burst everybody else stands somewhere else.
+    choices = [c for c in choices if c.told_by == 'place']
+  return max(choices, key=lambda c: c.score, default=None)
+
+
+def _judge(target: Candidate, candidate: Candidate) -> Choice:
+  ours, theirs = target.aligned, candidate.aligned
+  turn = math.hypot(
+    ours.face.yaw - theirs.face.yaw, ours.face.pitch - theirs.face.pitch
+  )
+  shades = np.linalg.norm(_cheeks(ours.square) - _cheeks(theirs.square))
+  person, told_by = _likeness(target, candidate)
+  parts = {
+    'sharp': sharpness(theirs.square),
+    'open': float(theirs.face.opened),
+    'pose': math.exp(-((turn / _POSE_DEGREES) ** 2)),
+    'light': math.exp(-((float(shades) / _LIGHT_LAB) ** 2)),
+    'person': person,
+  }
+  parts = {name: max(value, 1e-6) for name, value in parts.items()}
+  return Choice(candidate, math.prod(parts.values()), **parts, told_by=told_by)
+
+
+def _likeness(target: Candidate, candidate: Candidate) -> tuple[float, str]:
+  if target.embedding is not None and candidate.embedding is not None:
+    return float(target.embedding @ candidate.embedding), 'embedding'
+  if _same_place(target, candidate):
+    return 1.0, 'place'
+  if target.code is not None and candidate.code is not None:
+    return float(1 + target.code @ candidate.code) / 2, 'compressor'
+  return 1.0, 'you'
+
+
+def _same_place(target: Candidate, candidate: Candidate) -> bool:
+  if target.size != candidate.size:
+    return False
+  ours, theirs = target.aligned.face, candidate.aligned.face
+  apart = math.hypot(ours.x - theirs.x, ours.y - theirs.y)
+  growth = max(ours.width, theirs.width) / min(ours.width, theirs.width)
+  # A face that fills its picture is at the same place in anybody's.
+  crowded = ours.width > 0.3 * min(target.size)
+  return (
+    not crowded
+    and apart < _BURST_SHIFT * min(ours.width, theirs.width)
+    and growth < _BURST_GROWTH
+  )
+
+
+def weakness(target: AlignedFace, reference: AlignedFace) -> str:
+  """Says in words what makes a reference a poor one; empty if nothing does."""
+  ours, theirs = (
+    toning.of_picture(face.square) for face in (target, reference)
+  )
+  if ours is None and theirs is not None:
+    return (
+      'the reference has no colours of its own: the eyes get those of the skin'
+      ' around them'
+    )
+  return ''
+
+
+def sharpness(square: UInt8[np.ndarray, '256 256 3']) -> float:
+  """How much of the contrast around the eyes is fine detail, in [0, 1].
+
+  The root of the ratio of two variances: of what a Gaussian of two pixels
+  takes away, and of everything; 0.35 and more, as in a picture of as many
+  pixels, counts as 1.
+  """
+  grey = cv2.cvtColor(square[_EYES], cv2.COLOR_RGB2GRAY).astype(np.float32)
+  fine = grey - cv2.GaussianBlur(grey, (0, 0), 2.0)
+  return float(min(1.0, np.sqrt(fine.var() / (grey.var() + 1.0)) / 0.35))
+
+
+def _cheeks(square: np.ndarray) -> np.ndarray:
+  """Mean colours of both cheeks in CIELAB, [6]."""
+  lab = cv2.cvtColor(
+    square[_CHEEKS].astype(np.float32) / 255, cv2.COLOR_RGB2LAB
+  )
+  halves = np.split(lab, 2, axis=1)
+  return np.concatenate([half.mean(axis=(0, 1)) for half in halves])

@@ -1,0 +1,259 @@
+"""Writing a photograph: whole or not at all, with all that its file told.
+
+Where a file keeps its kind, JPEG or PNG, what is not picture is copied to the
+letter; elsewhere Pillow writes what the other kind has a place for. The result
+says that a trained model has painted in it (IPTC's digital source type).
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from exgan_jax import files
+from exgan_jax.errors import InputError
+from exgan_jax.photo.photograph import Photograph, format_of
+from exgan_jax.photo.reader import without_layout
+
+# https://cv.iptc.org/newscodes/digitalsourcetype
+_SOURCE = (
+  'http://cv.iptc.org/newscodes/digitalsourcetype/'
+  'compositeWithTrainedAlgorithmicMedia'
+)
+# What a camera may have said instead. There must not be two of them.
+_OTHER_SOURCE = re.compile(
+  rb'https?://cv\.iptc\.org/newscodes/digitalsourcetype/\w+'
+)
+_MARK = (
+  '<rdf:Description xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+  ' rdf:about=""'
+  ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+  f' Iptc4xmpExt:DigitalSourceType="{_SOURCE}"/>'
+).encode()
+_PACKET = (
+  b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+  b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+  b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+  b'%s</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+_JPEG_XMP = b'http://ns.adobe.com/xap/1.0/\0'
+_PNG_XMP = b'XML:com.adobe.xmp\0'
+_TIFF_XMP = 700
+_LONGEST_SEGMENT = 65_533
+_LONGEST_WEBP_SIDE = 16_383
+# Of a PNG file, what does not depend on how its pixels are written.
+_PNG_KEPT = frozenset(
+  b'iCCP sRGB gAMA cHRM cICP mDCV cLLI pHYs eXIf tEXt iTXt zTXt tIME'.split()
+)
+_QUALITY = 95
+
+
+def save(photograph: Photograph, path: str | os.PathLike) -> None:
+  """Writes a photograph in the format that the path's ending names.
+
+  Raises:
+    InputError: there is no such format, or it cannot hold this photograph.
+    OSError: the file cannot be written.
+  """
+  data = encode(photograph, format_of(path))
+  files.write_bytes(path, data)
+
+
+def encode(photograph: Photograph, format_: str) -> bytes:
+  """Returns the file as `save` would write it.
+
+  Args:
+    photograph: what is in it.
+    format_: JPEG, PNG, WEBP, TIFF or HEIF.
+
+  Raises:
+    InputError: the format cannot hold this photograph.
+  """
+  check_holds(photograph, format_)
+  same = photograph.format == format_
+  options = _options(photograph, format_)
+  if photograph.levels > 255:
+    encoded = _png_of_16_bits(photograph)
+    told = _written(np.zeros((1, 1, 1), np.uint8), format_, options)
+  else:
+    encoded = told = _written(photograph.stored, format_, options)
+  if format_ == 'PNG':
+    source = photograph.data if same else told
+    return _with_chunks(encoded, source, photograph.metadata.get('xmp'))
+  if format_ == 'JPEG' and same:
+    return _with_segments(encoded, photograph.data)
+  return encoded
+
+
+def _written(
+  pixels: np.ndarray, format_: str, options: dict[str, Any]
+) -> bytes:
+  pixels = np.ascontiguousarray(pixels)
+  image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+  buffer = io.BytesIO()
+  try:
+    image.save(buffer, format_, **options)
+  except OSError:
+    # Pillow has too little room for much noise in a progressive JPEG file.
+    if not options.get('progressive'):
+      raise
+    return _written(pixels, format_, options | {'progressive': False})
+  return buffer.getvalue()
+
+
+def check_holds(photograph: Photograph, format_: str) -> None:
+  """Makes sure that a format loses nothing but what JPEG always does.
+
+  Raises:
+    InputError: it would.
+  """
+  if photograph.levels > 255 and format_ != 'PNG':
+    raise InputError(f'{format_} has no 16 bits: end --output in .png')
+  if photograph.has_alpha and format_ == 'JPEG':
+    raise InputError('JPEG has no transparency: end --output in .png')
+  if format_ == 'WEBP' and max(photograph.size) > _LONGEST_WEBP_SIDE:
+    raise InputError('too large for WEBP: end --output in .png')
+  told = photograph.metadata
+  longest = max(
+    len(told.get('exif', b'')), len(_JPEG_XMP + marked(told.get('xmp')))
+  )
+  if (format_ == 'JPEG' != photograph.format) and longest > _LONGEST_SEGMENT:
+    raise InputError('too much metadata for JPEG: end --output in .png')
+
+
+def _options(photograph: Photograph, format_: str) -> dict[str, Any]:
+  same = photograph.format == format_
+  # Two kinds are told below, to the letter.
+  told = {} if same and format_ in ('JPEG', 'PNG') else {
+    **photograph.metadata,
+    'xmp': marked(photograph.metadata.get('xmp')),
+    'icc_profile': photograph.profile,
+  }  # fmt: skip
+  if format_ == 'PNG':
+    told.pop('xmp', None)
+  if format_ == 'TIFF':
+    told['exif'] = _exif_of_tiff(told.get('exif', b''), told.pop('xmp'))
+  if format_ == 'JPEG':
+    new = {'quality': _QUALITY, 'subsampling': 0}
+    return told | (photograph.encoding if same else new)
+  if format_ == 'WEBP':
+    lossless = photograph.encoding.get('lossless', not same)
+    return told | {'lossless': lossless, 'exact': True, 'quality': _QUALITY}
+  # TIFF not compressed, or Pillow would lose EXIF data and fail over GPS ones.
+  return told | ({'quality': _QUALITY} if format_ == 'HEIF' else {})
+
+
+def _exif_of_tiff(data: bytes, packet: bytes) -> Image.Exif:
+  exif = Image.Exif()
+  try:
+    exif.load(data)
+    exif = without_layout(exif)
+  except Exception:  # Broken data do not spoil the picture itself.
+    exif = Image.Exif()
+  exif[_TIFF_XMP] = packet
+  return exif
+
+
+def marked(packet: bytes | str | None) -> bytes:
+  """An XMP packet that says of a picture what was done to it."""
+  packet = packet.encode() if isinstance(packet, str) else packet or b''
+  if b'rainedAlgorithmicMedia' in packet:  # Composite, or all of it.
+    return packet
+  packet, count = _OTHER_SOURCE.subn(_SOURCE.encode(), packet)
+  if count:
+    return packet
+  ends = [found.start() for found in re.finditer(rb'</(\w+:)?RDF\s*>', packet)]
+  if not ends:
+    return _PACKET % _MARK
+  return packet[: ends[-1]] + _MARK + packet[ends[-1] :]
+
+
+def _with_segments(encoded: bytes, source: bytes) -> bytes:
+  """Puts the segments of a JPEG file before the picture of another one."""
+  kept, packet = [], None
+  for marker, body in _segments(source):
+    if marker == 0xE1 and body.startswith(_JPEG_XMP):
+      packet = body[len(_JPEG_XMP) :]
+    # How colours are written, and where in the file other pictures are.
+    elif not (
+      (marker == 0xEE and body.startswith(b'Adobe'))
+      or (marker == 0xE2 and body.startswith(b'MPF\0'))
+    ):
+      kept.append((marker, body))
+  kept = kept or [next(_segments(encoded))]
+  told = _JPEG_XMP + marked(packet)
+  if len(told) > _LONGEST_SEGMENT:
+    told = _JPEG_XMP + packet
+  # Some readers want EXIF data first.
+  heads = (body.startswith((b'JFIF', b'JFXX', b'Exif')) for _, body in kept)
+  first = sum(itertools.takewhile(bool, heads))
+  kept.insert(first, (0xE1, told))
+  end = 2 + sum(4 + len(body) for _, body in _segments(encoded))
+  return b'\xff\xd8' + b''.join(
+    struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
+    for marker, body in kept
+  ) + encoded[end:]  # fmt: skip
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+  """What an application or a person has told in a JPEG file's head."""
+  at = 2
+  while at + 4 <= len(data):
+    while data[at : at + 2] == b'\xff\xff':  # Padding.
+      at += 1
+    _, marker, length = struct.unpack('>BBH', data[at : at + 4])
+    if marker in (0xD9, 0xDA) or data[at] != 0xFF or length < 2:
+      return
+    if 0xE0 <= marker <= 0xEF or marker == 0xFE:
+      yield marker, data[at + 4 : at + 2 + length]
+    at += 2 + length
+
+
+def _with_chunks(
+  encoded: bytes, source: bytes, packet: bytes | str | None
+) -> bytes:
+  """Puts what a PNG file tells, and an XMP packet, into another one."""
+  kept = [
+    (name, body)
+    for name, body in _chunks(source)
+    if name in _PNG_KEPT and not body.startswith(_PNG_XMP)
+  ]
+  kept.append((b'iTXt', _PNG_XMP + bytes(4) + marked(packet)))
+  made = list(_chunks(encoded))
+  pixels = [(n, b) for n, b in made if n in (b'PLTE', b'tRNS', b'IDAT')]
+  return b'\x89PNG\r\n\x1a\n' + b''.join(
+    struct.pack('>I', len(body)) + name + body
+    + struct.pack('>I', zlib.crc32(name + body))
+    for name, body in [made[0], *kept, *pixels, (b'IEND', b'')]
+  )  # fmt: skip
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+  at = 8
+  while at + 8 <= len(data):
+    (length,) = struct.unpack('>I', data[at : at + 4])
+    yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+    at += 12 + length
+
+
+def _png_of_16_bits(photograph: Photograph) -> bytes:
+  pixels = np.ascontiguousarray(photograph.stored)
+  if pixels.shape[2] == 2:  # OpenCV has no grey with alpha.
+    pixels = pixels[..., [0, 0, 0, 1]]
+  if pixels.shape[2] > 2:
+    order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    pixels = cv2.cvtColor(pixels, order)
+  done, encoded = cv2.imencode('.png', pixels)
+  if not done:
+    raise InputError('cannot encode the photograph')
+  return encoded.tobytes()

@@ -1,0 +1,125 @@
+"""What the report's tables show: their columns, and the paper's numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from exgan_jax.evaluation.results import Metrics
+
+PAPER = 'arXiv:1712.03999'
+PAPER_URL = 'https://arxiv.org/abs/1712.03999'
+PAPER_DATASET = 'celeb_id'
+HOW_TO_READ = (
+  'In round brackets: against gan. In square brackets: the 95 % bootstrap'
+  ' interval; after ±: the standard deviation over runs.'
+)
+# Its table, the rows on Celeb-ID. L1, MS-SSIM as a distance, FID, Inception.
+PAPER_METRICS: dict[str, Metrics] = {
+  model: dict(
+    zip(('l1', 'ms_ssim', 'fid', 'inception_score'), row, strict=True)
+  )
+  for model, row in {
+    'gan': (7.36e-3, 8.44e-3, 15.30, 3.72),
+    'reference': (7.15e-3, 7.97e-3, 15.66, 3.56),
+    'code': (7.00e-3, 7.80e-3, 14.62, 3.77),
+  }.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """A metric.
+
+  Attributes:
+    metric: its name in results.json.
+    title: for people.
+    digits: after the point.
+    better: -1 where smaller is better, 1 where larger is, 0 where neither.
+  """
+
+  metric: str
+  title: str
+  digits: int
+  better: int = -1
+
+  @property
+  def direction(self) -> str:
+    return ('smaller is better', '', 'larger is better')[self.better + 1]
+
+
+# The title of a table, what there is to say of it, its columns.
+THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
+  (
+    "Whole pictures: the paper's table",
+    'Most of each picture nobody painted.',
+    (
+      Column('l1', 'L1', 5),
+      Column('ms_ssim', '1 - MS-SSIM', 5),
+      Column('fid', 'FID', 2),
+      Column('inception_score', 'Inception Score', 2, 1),
+    ),
+  ),
+  (
+    'In the hole',
+    'Of what was painted alone.',
+    (
+      Column('l1_hole', 'L1 of the hole', 5),
+      Column('ms_ssim_hole', '1 - MS-SSIM of the hole', 5),
+      Column('fid_hole', 'FID of the hole', 2),
+      Column('inception_score_hole', 'Inception Score of the hole', 2, 1),
+    ),
+  ),
+  (
+    'FID of endlessly many pictures',
+    'FID falls as the number of pictures grows; this is where it would end.',
+    (
+      Column('fid_infinity', 'FID∞', 2),
+      Column('fid_hole_infinity', 'FID∞ of the hole', 2),
+    ),
+  ),
+  (
+    'With unverified weights',
+    'Not those that FID is defined by: to be compared in this table alone.',
+    (
+      *(
+        Column(f'frechet_distance{kind}_unverified', f'{title}, unverified', 2)
+        for kind, title in (
+          ('', 'Fréchet distance'),
+          ('_infinity', 'Fréchet distance∞'),
+          ('_hole', 'Fréchet distance of the hole'),
+          ('_hole_infinity', 'Fréchet distance∞ of the hole'),
+        )
+      ),
+      *(
+        Column(
+          f'inception_score{kind}_unverified', f'{title}, unverified', 2, 1
+        )
+        for kind, title in (
+          ('', 'Inception Score'),
+          ('_hole', 'Inception Score of the hole'),
+        )
+      ),
+    ),
+  ),
+  (
+    'What is owed to the reference',
+    'Each picture is painted a second time after a stranger: the more that'
+    ' costs, the more the eyes are those of the reference.',
+    (
+      Column('l1_hole_swapped_ratio', 'L1 of the hole, stranger / right', 3, 0),
+      Column('code_distance', 'code distance', 2),
+      Column('code_distance_swapped', 'code distance, stranger', 2, 0),
+      Column('frechet_code_distance', 'Fréchet distance of codes', 2),
+      Column('iris_delta_e', 'iris CIEDE2000', 2),
+      Column('iris_delta_e_swapped', 'iris CIEDE2000, stranger', 2, 0),
+    ),
+  ),
+  (
+    'The compressor',
+    'Of its drawings of eyes, and of its codes.',
+    (
+      Column('l1_eyes', 'L1 of the eyes', 5),
+      Column('verification_auc', 'AUC of telling people apart', 3, 1),
+    ),
+  ),
+)

@@ -1,0 +1,44 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+
+import jinja2
+
+from exgan_jax.report import columns, plots
+from exgan_jax.report.figures import Figure
+from exgan_jax.report.sections import Section
+
+TEMPLATE = 'page.html.jinja'
+SHOWN_ROWS = 3
+"""Of a figure; the others are a click away."""
+
+
+def render(sections: Sequence[Section]) -> str:
+  """Returns the page. Whatever comes from results is escaped."""
+  environment = jinja2.Environment(
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.globals |= {
+    'colour': plots.colour,
+    'dash': plots.dash,
+    'how_to_read': columns.HOW_TO_READ,
+    'narrow': narrow,
+    'shown_rows': SHOWN_ROWS,
+    'paper': columns.PAPER,
+    'paper_url': columns.PAPER_URL,
+  }
+  source = importlib.resources.files('exgan_jax.report').joinpath(TEMPLATE)
+  template = environment.from_string(source.read_text(encoding='utf-8'))
+  return template.render(sections=sections)
+
+
+def narrow(figure: Figure) -> int:
+  """How many pictures of a row stand side by side on a telephone."""
+  count = len(figure.columns)
+  return 2 if count in (2, 4) else min(count, 3)

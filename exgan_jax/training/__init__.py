@@ -1,0 +1,1 @@
+"""State, losses, step, loop, logs, checkpoints, export."""

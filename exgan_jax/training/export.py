@@ -1,0 +1,109 @@
+"""A trained model as two small files, to be passed on: no code, no training.
+
+The folder holds the run's `config.json` and `weights.safetensors`, the averaged
+weights under their paths in the parameters' tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from exgan_jax import config as config_lib
+from exgan_jax import files
+from exgan_jax.config import Config
+from exgan_jax.errors import InputError
+from exgan_jax.models.networks import Model
+from exgan_jax.runtime import sharding
+from exgan_jax.training.checkpoint import Checkpoints
+from exgan_jax.training.state import abstract_model
+
+WEIGHTS = 'weights.safetensors'
+# The model that `exgan inpaint` uses when none is named.
+PRETRAINED = pathlib.Path(__file__).parents[1] / 'photo' / 'pretrained'
+
+
+def restore(
+  workdir: str | os.PathLike | None = None, step: int | None = None
+) -> tuple[Config, Model]:
+  """Reads a model that paints.
+
+  Args:
+    workdir: folder of a run, or one that `export` wrote; the model that is
+      part of this package by default.
+    step: of the run's checkpoint; the newest by default.
+
+  Raises:
+    InputError: there is no such model, or it does not paint.
+  """
+  folder = PRETRAINED if workdir is None else pathlib.Path(workdir)
+  config = config_lib.load(folder / config_lib.FILENAME)
+  if config.preset == 'compressor':
+    raise InputError(f'{folder} holds a compressor, which does not paint')
+  if (folder / WEIGHTS).is_file():
+    if step is not None:
+      raise InputError(f'{folder} is an exported model: it has no steps')
+    return config, _load(config, folder / WEIGHTS)
+  mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
+  with Checkpoints(folder) as checkpoints:
+    return config, checkpoints.restore_model(config, mesh, step)[1]
+
+
+def export(
+  workdir: str | os.PathLike,
+  output: str | os.PathLike,
+  step: int | None = None,
+) -> None:
+  """Writes a run's model to a folder that can be used in the run's place.
+
+  Raises:
+    InputError: there is no such run, or its model does not paint.
+    OSError: the folder cannot be written.
+  """
+  config, model = restore(workdir, step)
+  output = pathlib.Path(output)
+  output.mkdir(parents=True, exist_ok=True)
+  arrays = {name: np.asarray(leaf) for name, leaf in named(model).items()}
+  files.write_bytes(output / WEIGHTS, safetensors.numpy.save(arrays))
+  # Paths of the machine that it was trained on are nobody's business.
+  private = ('workdir', 'data_dir', 'compressor', 'lpips')
+  bare = dataclasses.replace(config, **dict.fromkeys(private, ''))
+  config_lib.save(bare, output / config_lib.FILENAME)
+
+
+def named(model: Model) -> dict[str, jax.Array]:
+  """The arrays of a model by their paths in its tree."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model)
+  }
+
+
+def _load(config: Config, path: pathlib.Path) -> Model:
+  mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
+  abstract = abstract_model(config, mesh)
+  try:
+    found = safetensors.numpy.load_file(path)
+  except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+    raise InputError(f'{path} is not a safetensors file') from error
+  for name, leaf in named(abstract).items():
+    array = found.get(name)
+    if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
+      there = 'missing' if array is None else f'{array.dtype}{array.shape}'
+      raise InputError(f'{path}: {name} is {there}, not {leaf.shape}')
+    if not np.isfinite(array).all():
+      raise InputError(f'{path}: {name} has numbers that are not finite')
+  return jax.tree_util.tree_map_with_path(
+    lambda at, leaf: jax.device_put(
+      jnp.asarray(found[jax.tree_util.keystr(at, simple=True, separator='/')]),
+      leaf.sharding,
+    ),
+    abstract,
+  )

@@ -1,0 +1,170 @@
+"""Picture files as they come."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from exgan_jax.face_records import pictures
+
+
+def _ramp(height=60, width=90):
+  x = np.linspace(0, 255, width)
+  y = np.linspace(0, 255, height)[:, None]
+  return np.stack(np.broadcast_arrays(x, y, 128), axis=-1).astype(np.uint8)
+
+
+def _read(path):
+  image = pictures.read_picture(path)
+  assert image.dtype == np.uint8 and image.ndim == 3
+  return image.astype(int)
+
+
+def test_reads_colour(tmp_path):
+  Image.fromarray(_ramp()).save(tmp_path / 'a b é.png')
+  np.testing.assert_array_equal(_read(tmp_path / 'a b é.png'), _ramp())
+
+
+def test_scales_16_bits(tmp_path):
+  grey = np.linspace(0, 65535, 90 * 60).reshape(60, 90).astype(np.uint16)
+  Image.fromarray(grey).save(tmp_path / 'grey.png')
+  expected = np.round(grey / 257)
+  for channel in range(3):
+    np.testing.assert_allclose(
+      _read(tmp_path / 'grey.png')[..., channel], expected, atol=1
+    )
+  colour = _ramp().astype(np.uint16) * 257
+  cv2.imwrite(str(tmp_path / 'colour.png'), colour[..., ::-1])
+  np.testing.assert_allclose(_read(tmp_path / 'colour.png'), _ramp(), atol=1)
+
+
+def test_converts_cmyk(tmp_path):
+  Image.fromarray(_ramp()).convert('CMYK').save(tmp_path / 'a.jpg', quality=95)
+  assert np.abs(_read(tmp_path / 'a.jpg') - _ramp()).mean() < 3
+
+
+def test_palette_and_transparency_become_colour_on_white(tmp_path):
+  alpha = np.full((60, 90, 1), 255, np.uint8)
+  alpha[:, :40] = 0
+  Image.fromarray(np.concatenate([_ramp(), alpha], axis=-1)).save(
+    tmp_path / 'a.png'
+  )
+  image = _read(tmp_path / 'a.png')
+  assert (image[:, :40] == 255).all()
+  np.testing.assert_array_equal(image[:, 40:], _ramp()[:, 40:])
+  Image.fromarray(_ramp()).quantize(200).save(tmp_path / 'b.gif')
+  assert np.abs(_read(tmp_path / 'b.gif') - _ramp()).mean() < 8
+
+
+def test_turns_as_exif_says(tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 6  # Turn right to see it upright.
+  Image.fromarray(_ramp()).save(tmp_path / 'a.jpg', exif=exif, quality=95)
+  image = _read(tmp_path / 'a.jpg')
+  assert image.shape == (90, 60, 3)
+  assert np.abs(image - np.rot90(_ramp(), -1)).mean() < 3
+
+
+def _claims(width, height):
+  """Returns a PNG file that claims to be of this size."""
+
+  def chunk(kind, data):
+    crc = zlib.crc32(kind + data)
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', crc)
+
+  header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(b'\0' * 100))
+  )
+
+
+@pytest.mark.parametrize(
+  'size', [(20_000, 20_000), (10_000, 9_000), (60_000, 40)]
+)
+def test_rejects_what_claims_to_be_huge(tmp_path, size):
+  (tmp_path / 'a.png').write_bytes(_claims(*size))
+  with pytest.raises(pictures.UnusablePictureError, match='too large'):
+    pictures.read_picture(tmp_path / 'a.png')
+
+
+def test_rejects_what_is_no_picture(tmp_path):
+  path = tmp_path / 'a.jpg'
+  for data in (
+    b'',
+    b'some text',
+    b'%!PS-Adobe-3.0 EPSF-3.0\n',
+    b'\xff\xd8\xff',
+  ):
+    path.write_bytes(data)
+    with pytest.raises(pictures.UnusablePictureError, match='not a picture'):
+      pictures.read_picture(path)
+
+
+def test_rejects_broken_and_tiny_pictures(tmp_path):
+  path = tmp_path / 'a.jpg'
+  noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+  Image.fromarray(noise).save(path)
+  path.write_bytes(path.read_bytes()[:3000])
+  with pytest.raises(pictures.UnusablePictureError, match='broken'):
+    pictures.read_picture(path)
+  Image.new('RGB', (1, 1)).save(path)
+  with pytest.raises(pictures.UnusablePictureError, match='too small'):
+    pictures.read_picture(path)
+  Image.fromarray(np.zeros((60, 60), np.float32)).save(tmp_path / 'f.tiff')
+  with pytest.raises(pictures.UnusablePictureError, match='unknown range'):
+    pictures.read_picture(tmp_path / 'f.tiff')
+
+
+def test_full_colour_keeps_the_colour_of_small_things():
+  image = np.full((64, 64, 3), 230, np.uint8)
+  cv2.circle(image, (32, 32), 4, (30, 90, 200), -1)
+  inside = np.hypot(*(np.indices((64, 64)) - 32)) <= 4
+
+  def error(full_colour):
+    data = np.frombuffer(pictures.encode_jpeg(image, full_colour), np.uint8)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    return np.abs(decoded.astype(int) - image)[inside].mean()
+
+  assert error(full_colour=True) < 0.5 * error(full_colour=False)
+
+
+def _jpeg(mode='RGB', more=b'', **kwargs):
+  buffer = io.BytesIO()
+  Image.new(mode, (64, 64)).save(buffer, 'JPEG', **kwargs)
+  return buffer.getvalue() + more
+
+
+def test_what_every_decoder_shows_alike():
+  assert pictures.is_plain_jpeg(_jpeg())
+  turned = Image.Exif()
+  turned[0x0112] = 6
+  assert not pictures.is_plain_jpeg(_jpeg(exif=turned))
+  assert not pictures.is_plain_jpeg(_jpeg('L'))
+  assert not pictures.is_plain_jpeg(_jpeg('CMYK'))
+  assert not pictures.is_plain_jpeg(_jpeg(more=bytes(20_000)))
+  assert not pictures.is_plain_jpeg(_jpeg()[:100])
+  assert not pictures.is_plain_jpeg(b'')
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  path = tmp_path / f'turned{suffix}'
+  Image.fromarray(_ramp()).save(path, exif=exif)
+  assert pictures.picture_size(path) == _read(path).shape[:2]
+
+
+@pytest.mark.parametrize('content', [b'', b'text', b'\x89PNG\r\n\x1a\n'])
+def test_what_is_no_picture_has_no_size(tmp_path, content):
+  path = tmp_path / 'a.png'
+  path.write_bytes(content)
+  with pytest.raises(pictures.UnusablePictureError, match='not a picture'):
+    pictures.picture_size(path)

@@ -1,0 +1,123 @@
+"""Folded convolutions are the plain ones, and so are their derivatives."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from exgan_jax.models import cpu_conv
+
+
+def plain(x, kernel):
+  return jax.lax.conv_general_dilated(
+    x, kernel, (2, 2), 'SAME', dimension_numbers=cpu_conv.DIMENSIONS
+  )
+
+
+def penalty(convolve, x, kernel):
+  """Of the gradient by the pictures, as R1 has it, of something curved."""
+  slope = jax.grad(lambda x: jnp.sum(jnp.sin(convolve(x, kernel))))(x)
+  return jnp.sum(slope**2)
+
+
+def doubled(x, kernel):
+  return unstrided(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel)
+
+
+def unstrided(x, kernel):
+  return jax.lax.conv_general_dilated(
+    x, kernel, (1, 1), 'SAME', dimension_numbers=cpu_conv.DIMENSIONS
+  )
+
+
+@pytest.mark.parametrize('taps', [2, 3, 5])
+@pytest.mark.parametrize('shape', [(2, 8, 12, 3), (1, 2, 2, 1)])
+def test_folded_equals_plain(taps, shape):
+  rng = np.random.default_rng(taps)
+  x = rng.normal(size=shape).astype(np.float32)
+  kernel = rng.normal(size=(taps, taps, shape[-1], 4)).astype(np.float32)
+  _assert_the_same(cpu_conv.convolve_folded, plain, x, kernel)
+
+
+@pytest.mark.parametrize('taps', [3, 5])
+def test_to_few_channels_equals_plain(taps):
+  rng = np.random.default_rng(taps)
+  x = rng.normal(size=(2, 5, 8, 3)).astype(np.float32)
+  kernel = rng.normal(size=(taps, taps, 3, 3)).astype(np.float32)
+  _assert_the_same(cpu_conv.convolve_to_few, unstrided, x, kernel)
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 6, 3), (1, 1, 2, 1)])
+def test_doubled_equals_repeated(shape):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=shape).astype(np.float32)
+  kernel = rng.normal(size=(3, 3, shape[-1], 4)).astype(np.float32)
+  _assert_the_same(cpu_conv.convolve_pairs, doubled, x, kernel)
+
+
+def test_tpus_repeat_pixels_and_others_do_not():
+  x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5))
+  traced = jax.jit(
+    lambda x: cpu_conv.convolve_doubled(x, kernel, (1, 1), 'SAME')
+  ).trace(x)
+  taps = {
+    platform: 'tensor<2x2x2x20xf32>'
+    in traced.lower(lowering_platforms=(platform,)).as_text()
+    for platform in ('cpu', 'cuda', 'tpu')
+  }
+  assert taps == {'cpu': True, 'cuda': True, 'tpu': False}
+
+
+def _assert_the_same(convolve, other, x, kernel):
+  """Compares what they return, and the derivatives of a penalty."""
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def both(convolve, x, kernel):
+    slopes = jax.grad(functools.partial(penalty, convolve), argnums=(0, 1))
+    return convolve(x, kernel), slopes(x, kernel)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max()
+    ),
+    both(convolve, x, kernel),
+    both(other, x, kernel),
+  )
+
+
+@pytest.mark.parametrize(
+  ('channels', 'strides', 'mark'),
+  [(8, (2, 2), 'tensor<1x4x4x4xf32>'), (3, (1, 1), 'stablehlo.dot_general')],
+)
+def test_other_forms_are_for_cpus(channels, strides, mark):
+  texts = _programs(8, channels, strides)
+  assert mark in texts['cpu']
+  assert mark not in texts['cuda'] + texts['tpu']
+
+
+@pytest.mark.parametrize(
+  ('side', 'channels', 'strides', 'dilation'),
+  [(9, 8, (2, 2), 1), (8, 8, (1, 1), 1), (8, 3, (1, 1), 2)],
+)
+def test_what_has_no_other_form_is_plain(side, channels, strides, dilation):
+  text = _programs(side, channels, strides, dilation)['cpu']
+  assert 'stablehlo.convolution' in text
+  assert 'transpose' not in text
+
+
+def _programs(side, channels, strides, dilation=1):
+  """What `convolve` is for each platform."""
+  kernel = jnp.ones((3, 3, 1, channels))
+  traced = jax.jit(
+    lambda x: cpu_conv.convolve(
+      x, kernel, strides, 'SAME',
+      rhs_dilation=(dilation, dilation),
+      dimension_numbers=cpu_conv.DIMENSIONS,
+    )
+  ).trace(jnp.ones((1, side, side, 1)))  # fmt: skip
+  return {
+    platform: traced.lower(lowering_platforms=(platform,)).as_text()
+    for platform in ('cpu', 'cuda', 'tpu')
+  }

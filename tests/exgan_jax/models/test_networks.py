@@ -1,0 +1,269 @@
+"""Shapes and behaviour of the networks."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from exgan_jax import config as config_lib
+from exgan_jax.models import networks as state_lib
+from exgan_jax.models.conditioning import CodeInjection
+from exgan_jax.models.inputs import Scene, discriminator_input, generator_input
+
+SHRUNK = {
+  'resolution': 32,
+  'generator_width': 4,
+  'discriminator_width': 4,
+  'compressor_width': 4,
+  'code_size': 6,
+}
+TINY = config_lib.make('reference', 'tiny', **SHRUNK)
+PRESETS = ('gan', 'reference', 'code')
+
+
+def _config(preset, **fields):
+  return config_lib.make(preset, 'tiny', **{**SHRUNK, **fields})
+
+
+def _encoder(config):
+  if config.exemplar != 'code':
+    return {}
+  return state_lib.init_params(
+    state_lib.make_encoder(config), jax.random.key(7)
+  )
+
+
+def _scene(config, batch=2):
+  rng = np.random.default_rng(0)
+  side = config.resolution
+  exemplar_channels = 4 if config.exemplar == 'image' else 0
+
+  def noise(*shape):
+    return jnp.asarray(rng.uniform(-1, 1, shape), jnp.float32)
+
+  code = None
+  if config.exemplar == 'code':
+    code = noise(batch, 2 * config.code_size)
+  mask = jnp.zeros((batch, side, side, 1)).at[:, 8:20, 6:26].set(1.0)
+  return Scene(
+    image=noise(batch, side, side, 3),
+    mask=mask,
+    weight=mask,
+    eyes=jnp.asarray([[[10.0, 14.0], [22.0, 14.0]]] * batch),
+    exemplar=noise(batch, side, side, exemplar_channels),
+    code=code,
+  )
+
+
+def _made(config, make):
+  network = make(config)
+  params = state_lib.init_params(network, jax.random.key(0))
+  return network, params, state_lib.init_statistics(network)
+
+
+@pytest.mark.parametrize(
+  'config, channels',
+  [
+    (_config('gan'), 4),
+    (_config('reference'), 8),
+    (_config('reference', compute_dtype='bfloat16'), 8),
+    (_config('code'), 4),
+    (_config('code', compute_dtype='bfloat16'), 4),
+    (_config('reference', normalization='batch'), 8),
+    (_config('gan', normalization='batch', compute_dtype='bfloat16'), 4),
+    (_config('reference', normalization='instance'), 8),
+  ],
+)
+def test_generator_paints_float32_in_range(config, channels):
+  generator, params, statistics = _made(config, state_lib.make_generator)
+  picture, *code = generator_input(config, _scene(config))
+  painted = generator(params, statistics, picture, *code)
+  assert picture.shape == (2, 32, 32, channels)
+  assert painted.shape == (2, 32, 32, 3)
+  assert painted.dtype == jnp.float32
+  assert float(jnp.abs(painted).max()) <= 1.0
+  assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+
+
+def test_what_the_hole_hides_does_not_reach_the_generator():
+  scene = _scene(TINY)
+  other = dataclasses.replace(
+    scene, image=jnp.where(scene.mask > 0, -scene.image, scene.image)
+  )
+  for a, b in zip(
+    jax.tree.leaves(generator_input(TINY, scene)),
+    jax.tree.leaves(generator_input(TINY, other)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_every_pixel_of_the_hole_sees_all_around_it():
+  generator, params, statistics = _made(TINY, state_lib.make_generator)
+  (picture,) = generator_input(TINY, _scene(TINY, batch=1))
+
+  def centre(x):
+    return generator(params, statistics, x)[0, 13, 15].sum()
+
+  seen = jnp.abs(jax.grad(centre)(picture)[0]).sum(axis=-1) > 0
+  assert bool(seen[:, 4:28].all())
+
+
+def test_every_number_of_the_code_reaches_the_hole():
+  config = _config('code')
+  generator, params, statistics = _made(config, state_lib.make_generator)
+  picture, code = generator_input(config, _scene(config))
+
+  def total(code):
+    return generator(params, statistics, picture, code).sum()
+
+  for slope in jax.tree.leaves(jax.grad(total)(code)):
+    assert bool((jnp.abs(slope) > 0).all())
+
+
+def test_a_code_is_laid_down_where_its_eye_is():
+  layer = CodeInjection(2, 6, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
+  code = jnp.asarray([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
+  centres = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
+  zeros = jnp.zeros((1, 16, 16, 2))
+  drawn = np.array(layer(zeros, (code, centres)))[0]
+  left = (code[0, :3] @ layer.left.kernel[...]).reshape(3, 3, 2)
+  np.testing.assert_allclose(drawn[4:7, 3:6], left, rtol=1e-5, atol=1e-6)
+  drawn[4:7, 3:6] = 0.0
+  assert not drawn.any()
+  # The other eye, between two pixels: half of the map on each side.
+  other = np.asarray(layer(zeros, (code[:, ::-1], centres)))[0]
+  right = (code[0, 2::-1] @ layer.right.kernel[...]).reshape(3, 3, 2)
+  spread = np.zeros((3, 4, 2))
+  spread[:, :3] += right / 2
+  spread[:, 1:] += right / 2
+  np.testing.assert_allclose(other[7:10, 11:15], spread, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'preset, channels, codes',
+  [('gan', 3, 0), ('reference', 7, 0), ('code', 3, 24)],
+)
+def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
+  config = _config(preset)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  seen = discriminator_input(config, scene, _encoder(config), scene.image)
+  logits = discriminator(params, kept, *seen)
+  assert [part.shape for part in seen] == [
+    (2, 32, 32, channels), (2, 2, 16, 16, 3), (2, codes),
+  ]  # fmt: skip
+  assert logits.shape == (2,) and logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_the_discriminator_sees_all_that_it_is_shown(preset):
+  config = _config(preset)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  seen = discriminator_input(config, scene, _encoder(config), scene.image)
+
+  def total(seen):
+    return discriminator(params, kept, *seen).sum()
+
+  to_picture, to_crops, to_codes = jax.grad(total)(seen)
+  # Every channel of the global branch, each eye of the local one, each number.
+  assert bool((jnp.abs(to_picture).sum(axis=(0, 1, 2)) > 0).all())
+  assert bool((jnp.abs(to_crops).sum(axis=(0, 2, 3, 4)) > 0).all())
+  assert bool((jnp.abs(to_codes).sum(axis=0) > 0).all())
+
+
+def test_the_code_discriminator_sees_the_code_of_the_picture_it_judges():
+  config = _config('code')
+  scene, encoder = _scene(config), _encoder(config)
+  codes = [
+    discriminator_input(config, scene, encoder, image)[2]
+    for image in (scene.image, -scene.image)
+  ]
+  np.testing.assert_array_equal(codes[0][:, :12], scene.code)
+  np.testing.assert_array_equal(codes[1][:, :12], scene.code)
+  assert bool((codes[0][:, 12:] != codes[1][:, 12:]).all())
+
+
+def test_the_eye_discriminator_returns_logits_of_patches():
+  config = _config('transfer')
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  (crops,) = discriminator_input(config, scene, {}, scene.image)
+  logits = discriminator(params, kept, crops)
+  # Crops of 16 pixels, a patch for each 4 of them, two eyes.
+  assert crops.shape == (2, 2, 16, 16, 7)
+  assert logits.shape == (2, 2 * 4 * 4) and logits.dtype == jnp.float32
+  # It sees every channel of both crops, and of its own picture alone.
+  slopes = jax.grad(lambda x: discriminator(params, kept, x)[0].sum())(crops)
+  seen = jnp.abs(slopes).sum(axis=(2, 3)) > 0
+  assert bool(seen[0].all()) and not bool(seen[1].any())
+
+
+def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():
+  config = _config('compressor')
+  encoder = state_lib.make_encoder(config)
+  params = state_lib.init_params(encoder, jax.random.key(0))
+  crops = jnp.asarray(
+    np.random.default_rng(0).uniform(-1, 1, (3, 2, 8, 8, 3)), jnp.float32
+  )
+  codes = encoder(params, [], crops)
+  assert codes.shape == (3, 2, 6)
+  np.testing.assert_allclose((codes**2).mean(axis=-1), 1.0, rtol=1e-4)
+  swapped = encoder(params, [], crops[:, ::-1])
+  np.testing.assert_allclose(codes, swapped[:, ::-1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_compressor_has_a_decoder_a_side():
+  config = _config('compressor')
+  compressor, params, kept = _made(config, state_lib.make_generator)
+  crops = jnp.ones((1, 2, 8, 8, 3)) * 0.5
+  drawn = compressor(params, kept, crops)
+  assert drawn.shape == crops.shape and drawn.dtype == jnp.float32
+  assert bool((drawn[:, 0] != drawn[:, 1]).any())
+  other = params | {'left': params['right']}
+  again = compressor(other, kept, crops)
+  np.testing.assert_array_equal(again[:, 0], drawn[:, 1])
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value():
+  config = _config('gan', spectral_norm=True)
+  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  scene = _scene(config)
+  seen = discriminator_input(config, scene, {}, scene.image)
+  train = jax.jit(discriminator.train)
+  for _ in range(50):  # A step of power iteration each.
+    logits, kept = train(params, kept, *seen)
+  plain = state_lib.make_discriminator(_config('gan'))
+  divided = jax.tree.map(
+    lambda leaf: leaf
+    / (jnp.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
+       if leaf.ndim > 1 else 1.0),
+    _without_wrappers(params),
+  )  # fmt: skip
+  np.testing.assert_allclose(logits, plain(divided, [], *seen), rtol=1e-2)
+
+
+def _without_wrappers(params):
+  if not isinstance(params, dict):
+    return params
+  if set(params) == {'layer_instance'}:
+    return params['layer_instance']
+  return {name: _without_wrappers(part) for name, part in params.items()}
+
+
+def test_batch_norm_uses_the_batch_in_training_and_averages_after():
+  config = _config('gan', normalization='batch')
+  generator, params, kept = _made(config, state_lib.make_generator)
+  inputs = generator_input(config, _scene(config))
+  train = jax.jit(generator.train)
+  trained, after = train(params, kept, *inputs)
+  assert any(bool((a != b).any()) for a, b in zip(kept, after, strict=True))
+  for _ in range(200):
+    _, after = train(params, after, *inputs)
+  np.testing.assert_allclose(
+    generator(params, after, *inputs), trained, rtol=0.05, atol=0.05
+  )

@@ -1,0 +1,135 @@
+"""Which reference is chosen, and by what."""
+
+import dataclasses
+
+import cv2
+import drawn
+import numpy as np
+import pytest
+
+from exgan_jax.photo import faces, photograph, references
+from exgan_jax.photo.references import Candidate
+
+
+@pytest.fixture(scope='module')
+def finder():
+  return drawn.Finder()
+
+
+def _candidate(finder, size, person, name='', **changes):
+  image = finder.draw(size, person)
+  face = dataclasses.replace(finder.faces[size][0], **changes)
+  aligned = faces.align_face(photograph.from_array(image), image, face)
+  return Candidate(name or str(size), aligned, size, True)
+
+
+@pytest.fixture(scope='module')
+def target(finder):
+  return _candidate(finder, (200, 220), (5, 0, True))
+
+
+@pytest.fixture(scope='module')
+def good(finder):
+  return _candidate(finder, (210, 230), (5, 0, False), 'good')
+
+
+def _changed(candidate, name, square=None, **face):
+  aligned = dataclasses.replace(
+    candidate.aligned,
+    face=dataclasses.replace(candidate.aligned.face, **face),
+    square=candidate.aligned.square if square is None else square,
+  )
+  return dataclasses.replace(candidate, name=name, aligned=aligned)
+
+
+def test_the_better_one_is_chosen_in_each_respect(target, good):
+  square = good.aligned.square
+  worse = [
+    _changed(good, 'blurred', cv2.GaussianBlur(square, (0, 0), 4)),
+    _changed(good, 'dark', (square * 0.5).astype(np.uint8)),
+    _changed(good, 'turned', yaw=30.0),
+    _changed(good, 'looking down', pitch=-30.0),
+    _changed(good, 'half open', opened=0.65, closed=0.35),
+  ]
+  alone = {c.name: references.choose(target, [c]).score for c in [*worse, good]}
+  assert max(alone, key=alone.get) == 'good'
+  for other in worse:
+    # By a clear margin, and whatever their order.
+    assert alone[other.name] < 0.8 * alone['good'], other.name
+    assert references.choose(target, [other, good]).candidate.name == 'good'
+    assert references.choose(target, [good, other]).candidate.name == 'good'
+
+
+def test_closed_eyes_are_no_reference(target, good):
+  shut = _changed(good, 'shut', opened=0.3, closed=0.7)
+  assert references.choose(target, [shut]) is None
+  assert references.choose(target, [shut, good]).candidate.name == 'good'
+  assert references.choose(target, []) is None
+
+
+def test_an_embedding_tells_people_apart(target, good):
+  def known(candidate, *vector):
+    vector = np.float32(vector) / np.linalg.norm(vector)
+    return dataclasses.replace(candidate, embedding=vector)
+
+  ours = known(target, 1, 0)
+  blurred = cv2.GaussianBlur(good.aligned.square, (0, 0), 4)
+  same = known(_changed(good, 'same', blurred), 1, 0.5)
+  other = known(good, 0.2, 1)
+  choice = references.choose(ours, [other, same])
+  assert choice.candidate.name == 'same' and choice.told_by == 'embedding'
+  assert choice.person == pytest.approx(1 / np.sqrt(1.25))
+  assert references.choose(ours, [other]) is None
+  assert references.choose(ours, [other], same_person=0.1) is not None
+
+
+def test_in_a_burst_the_place_tells(finder):
+  def at(size, x, name):
+    image = finder.draw(size, (5, 0, name == 'target'), side=100)
+    # One of several faces in a wide picture.
+    face = finder.faces[size][0]
+    canvas = np.full((400, 900, 3), 128, np.uint8)
+    canvas[100:300, x : x + 220] = image
+    moved = faces.moved(face, np.array([[1.0, 0, x], [0, 1, 100]]))
+    aligned = faces.align_face(photograph.from_array(canvas), canvas, moved)
+    return Candidate(name, aligned, (400, 900), False)
+
+  target = at((200, 220), 300, 'target')
+  near, far = at((200, 220), 310, 'near'), at((200, 220), 600, 'far')
+  blurred = cv2.GaussianBlur(near.aligned.square, (0, 0), 4)
+  near = _changed(near, 'near', blurred)
+  choice = references.choose(target, [far, near])
+  assert choice.candidate.name == 'near' and choice.told_by == 'place'
+  elsewhere = dataclasses.replace(near, size=(400, 800))
+  assert references.choose(target, [far, elsewhere]).candidate.name == 'far'
+
+
+def test_codes_tell_for_what_they_are_worth(target, good):
+  def coded(candidate, name, *code):
+    code = np.float32(code) / np.linalg.norm(code)
+    return dataclasses.replace(candidate, name=name, code=code)
+
+  ours = coded(target, '', 1, 0)
+  choice = references.choose(
+    ours, [coded(good, 'other', -0.5, 1), coded(good, 'same', 1, 0.1)]
+  )
+  assert choice.candidate.name == 'same' and choice.told_by == 'compressor'
+
+
+def test_what_is_told_can_be_written(target, good):
+  told = references.choose(target, [good]).told()
+  assert told['told_by'] == 'you' and 0 < told['score'] <= 1
+  product = np.prod(
+    [told[n] for n in ('sharp', 'open', 'pose', 'light', 'person')]
+  )
+  assert told['score'] == pytest.approx(product, abs=5e-3)
+
+
+def test_sharpness_falls_with_every_blur(good):
+  square = good.aligned.square
+  values = [references.sharpness(square)] + [
+    references.sharpness(cv2.GaussianBlur(square, (0, 0), sigma))
+    for sigma in (1, 2, 4)
+  ]
+  assert values == sorted(values, reverse=True) and values[-1] < 0.2
+  assert references.sharpness(np.full((256, 256, 3), 7, np.uint8)) == 0

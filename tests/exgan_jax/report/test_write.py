@@ -1,0 +1,349 @@
+"""Results to disk and back, and many of them to one report."""
+
+import dataclasses
+import json
+
+import pytest
+
+from exgan_jax import files
+from exgan_jax.errors import InputError
+from exgan_jax.evaluation import results as results_lib
+from exgan_jax.evaluation.results import Results, Score
+from exgan_jax.report.write import report, write_report
+
+GAN = Results(
+  model='gan', step=1500, dataset='synth_id', split='test', resolution=64,
+  num_images=9, protocol='next-image',
+  metrics={
+    'l1': 0.01, 'l1_hole': 0.04, 'ms_ssim': 0.02, 'ms_ssim_variant': 'standard',
+    'l1_hole_swapped_ratio': 1.0, 'iris_delta_e': None, 'fid': None,
+  },
+  skipped={'fid': 'why'},
+  baselines={'telea': {'l1': 0.02, 'l1_hole': 0.08, 'ms_ssim': 0.1}},
+  provenance={},
+)  # fmt: skip
+SCORE = Score(
+  method='another', num_images=9, resolution=64,
+  metrics={'l1': 0.015, 'ms_ssim_variant': 'standard', 'l1_hole': 0.06},
+  skipped={'fid': 'why', 'inception_score': 'why'},
+  provenance={}, intervals={'l1': [0.014, 0.016]},
+)  # fmt: skip
+WHOLE, HOLE = "Whole pictures: the paper's table", 'In the hole'
+
+
+def _like(model, **metrics):
+  return dataclasses.replace(
+    GAN, model=model, metrics=GAN.metrics | metrics, baselines={}
+  )
+
+
+def _table(text, title):
+  """The rows of a table: their first cell, and the others by their column."""
+  _, _, rest = text.partition(f'### {title}\n')
+  rows = [
+    [cell.strip() for cell in line.strip('|').split(' | ')]
+    for line in rest.partition('\n#')[0].splitlines()
+    if line.startswith('| ')
+  ]
+  titles = rows[0][1:]
+  return {row[0]: dict(zip(titles, row[1:], strict=True)) for row in rows[1:]}
+
+
+def _row(text, name, title=HOLE):
+  ((_, row),) = [
+    (key, row)
+    for key, row in _table(text, title).items()
+    if key.startswith(f'`{name}`') and "the paper's" not in key
+  ]
+  return row
+
+
+def test_seeds_share_a_row_with_mean_and_spread():
+  found = [GAN, _like('code', l1_hole=0.03), _like('code', l1_hole=0.034)]
+  text = report(found)
+  assert '## synth_id, test, 64 px' in text
+  assert '9 pictures, protocol next-image' in text
+  assert '`code`, 1,500 steps' in _table(text, HOLE)
+  row = _row(text, 'code', WHOLE)
+  assert row['runs'] == '2'
+  assert row['L1'] == '0.01000 ± 0.00000 (+0.0 %)'
+  # The sample standard deviation of 0.030 and 0.034; 0.032 against 0.040.
+  row = _row(text, 'code')
+  assert row['L1 of the hole'] == '0.03200 ± 0.00283 (-20.0 %)'
+  assert _row(text, 'gan')['L1 of the hole'] == '0.04000'
+  assert _row(text, 'telea')['L1 of the hole'] == '0.08000 (+100.0 %)'
+
+
+def test_of_one_run_the_interval_is_shown_where_it_is_known():
+  intervals = {'model': {'l1_hole': [0.0321, 0.0361]}, 'telea': {'l1': [0, 1]}}
+  one = dataclasses.replace(GAN, intervals=intervals)
+  text = report([one])
+  assert _row(text, 'gan')['L1 of the hole'] == '0.04000 [0.0321, 0.0361]'
+  assert _row(text, 'telea', WHOLE)['L1'] == ('0.02000 [0.00, 1.00] (+100.0 %)')
+  # Of two runs the spread says more.
+  text = report([one, dataclasses.replace(one)])
+  assert _row(text, 'gan')['L1 of the hole'] == '0.04000 ± 0.00000'
+
+
+def _step(step, config='c', weights=None, **metrics):
+  provenance = {'config_sha256': config, 'weights_sha256': weights}
+  return dataclasses.replace(
+    _like('code', **metrics), step=step, provenance=provenance
+  )
+
+
+def test_only_the_newest_step_of_a_run_has_a_row():
+  steps = [_step(1000), _step(2000), _step(500)]
+  rows = _table(report([*steps, _step(1000, config='other seed')]), HOLE)
+  assert {key: row['runs'] for key, row in rows.items()} == {
+    '`code`, 2,000 steps': '1',
+    '`code`, 1,000 steps': '1',
+  }
+
+
+def test_the_same_weights_twice_are_one_run_and_the_last_counts():
+  text = report([_step(9, weights='w'), _step(9, weights='w', l1_hole=0.05)])
+  assert _row(text, 'code') == {'runs': '1', 'L1 of the hole': '0.05000'}
+  text = report([_step(9, weights='w'), _step(9, weights='v')])
+  assert _row(text, 'code')['runs'] == '2'
+
+
+def test_a_column_that_nobody_has_is_left_out():
+  assert 'iris' not in report([GAN])
+  owed = 'What is owed to the reference'
+  text = report([GAN, _like('reference', iris_delta_e=5.0)])
+  assert _row(text, 'gan', owed)['iris CIEDE2000'] == '-'
+  assert _row(text, 'reference', owed)['iris CIEDE2000'] == '5.00'
+  assert 'telea' not in _table(text, owed)
+
+
+def test_the_papers_numbers_stand_under_ours():
+  text = report([_like('code'), GAN])
+  keys = list(_table(text, WHOLE))
+  another = ", the paper's, on Celeb-ID: another data set"
+  assert keys == [
+    '`gan`, 1,500 steps',
+    f'`gan`{another}',
+    f'`reference`{another}',
+    '`code`, 1,500 steps',
+    f'`code`{another}',
+    '`telea`',
+  ]
+  row = _table(text, WHOLE)[f'`reference`{another}']
+  assert row == {
+    'runs': '', 'L1': '0.00715', '1 - MS-SSIM': '0.00797', 'FID': '15.66',
+    'Inception Score': '3.56',
+  }  # fmt: skip
+  assert 'https://arxiv.org/abs/1712.03999' in text
+  text = report([dataclasses.replace(GAN, dataset='celeb_id')])
+  assert 'another data set' not in text
+  assert "`gan`, the paper's; no held-out split is named there" in text
+
+
+def test_fid_is_beside_the_papers_and_has_its_n():
+  text = report([GAN, _like('code', fid=12.345, inception_score=3.456)])
+  row = _row(text, 'code', WHOLE)
+  assert (row['FID'], row['Inception Score']) == ('12.35', '3.46')
+  assert _row(text, 'gan', WHOLE)['FID'] == '-'
+  assert 'N = 9 for FID' in text
+  assert 'N = ' not in report([GAN])
+  more = dataclasses.replace(_like('code', fid=1.0), num_images=12)
+  text = report([GAN, more])
+  assert '9 or 12 pictures' in text
+  assert '`code`, 1,500 steps, N = 12' in _table(text, WHOLE)
+
+
+def test_unverified_scores_are_not_beside_the_papers():
+  text = report([_like('code', frechet_distance_unverified=7.0)])
+  title = 'Fréchet distance, unverified'
+  assert title not in _row(text, 'code', WHOLE)
+  assert _row(text, 'code', 'With unverified weights')[title] == '7.00'
+
+
+def test_a_score_joins_the_table_of_as_many_pictures_of_its_size():
+  row = _row(report([GAN, SCORE]), 'another', WHOLE)
+  assert row['L1'] == '0.01500 [0.0140, 0.0160] (+50.0 %)'
+  for other in (
+    dataclasses.replace(SCORE, num_images=10),
+    dataclasses.replace(SCORE, resolution=128),
+    dataclasses.replace(SCORE, resolution=None),
+  ):
+    _, _, folders = report([GAN, other]).partition('## Folders\n')
+    assert _row(folders, 'another', WHOLE)['L1'] == '0.01500 [0.0140, 0.0160]'
+    assert "the paper's" not in folders.partition('## ')[0]
+  # Which of two it belongs to, nobody knows.
+  other = dataclasses.replace(GAN, split='validation')
+  assert '## Folders' in report([GAN, other, SCORE])
+  assert report([SCORE]).startswith('## Folders')
+
+
+def test_what_was_not_computed_is_told_once_with_its_reason():
+  text = report([GAN, _like('code'), SCORE])
+  assert text.count('fid, inception_score: why') == 1
+  assert text.count('why') == 1
+
+
+def test_a_compressor_is_beside_no_paper():
+  metrics = {'l1_eyes': 0.0125, 'verification_auc': 0.93}
+  one = dataclasses.replace(
+    GAN, model='compressor', protocol='none', metrics=metrics, baselines={}
+  )
+  text = report([one, GAN, SCORE])
+  assert '## synth_id, test, 64 px, compressor' in text
+  row = _row(text, 'compressor', 'The compressor')
+  assert row['L1 of the eyes'] == '0.01250'
+  assert "the paper's" not in text.partition('## synth_id, test, 64 px\n')[0]
+  assert '## Folders' not in text
+
+
+def test_rows_of_other_records_are_pointed_out():
+  found = [
+    dataclasses.replace(_like(model), provenance={'records_sha256': value})
+    for model, value in (('gan', 'a'), ('code', 'a'), ('reference', 'b'))
+  ]
+  assert 'Not all rows are of the same records.' in report(found)
+  assert 'Not all rows' not in report(found[:2])
+
+
+def test_other_data_have_a_part_of_their_own(tmp_path):
+  other = dataclasses.replace(GAN, dataset='photo_id')
+  paths = []
+  for index, one in enumerate((GAN, other)):
+    paths.append(str(tmp_path / f'{index}.json'))
+    one.save(paths[-1])
+  folder = tmp_path / 'new' / 'folder'
+  text = write_report(paths, folder)
+  assert text.count('\n## ') + text.startswith('## ') == 2
+  assert (folder / 'report.md').read_text(encoding='utf-8') == text
+  assert text.count('There are no pictures') == 2
+  assert sorted(file.name for file in folder.iterdir()) == [
+    'report.html',
+    'report.md',
+  ]
+
+
+def test_markdown_escapes_what_results_say():
+  name = '<script>`|x'
+  skipped = {'fid': '[a](http://b) | <b>'}
+  text = report([dataclasses.replace(_like(name), skipped=skipped)])
+  assert "`<script>'\\|x`, 1,500 steps" in text
+  assert '<b>' not in text and '](http://b' not in text
+
+
+@pytest.mark.parametrize('found', [GAN, SCORE])
+def test_results_come_back_as_they_were_saved(tmp_path, found):
+  found.save(tmp_path / 'results.json')
+  assert results_lib.load(tmp_path / 'results.json') == found
+
+
+def test_results_of_older_versions_have_no_intervals(tmp_path):
+  fields = dataclasses.asdict(GAN)
+  del fields['intervals']
+  (tmp_path / 'results.json').write_text(json.dumps(fields))
+  assert results_lib.load(tmp_path / 'results.json') == GAN
+
+
+def _deep(depth):
+  return {'a': _deep(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'step': 'many'},
+    {'step': True},
+    {'step': -1},
+    {'step': 1.5},
+    {'num_images': 10**400},
+    {'resolution': None},
+    {'model': 'two\nlines'},
+    {'model': 'x' * 1000},
+    {'model': '\ud800'},
+    {'split': None},
+    {'metrics': None},
+    {'metrics': {'l1': [1]}},
+    {'metrics': {'l1': True}},
+    {'metrics': {'l1': float('nan')}},
+    {'metrics': {'l1': float('-inf')}},
+    {'metrics': {'l1': 1e300}},
+    {'metrics': {'a\nb': 1.0}},
+    {'baselines': {'telea': 3}},
+    {'baselines': {'telea': {'l1': {}}}},
+    {'skipped': {'fid': 3}},
+    {'skipped': ['fid']},
+    {'intervals': {'model': [1, 2]}},
+    {'intervals': {'model': {'l1': [1]}}},
+    {'intervals': {'model': {'l1': [2, 1]}}},
+    {'intervals': {'model': {'l1': [1, None]}}},
+    {'intervals': {'model': {'l1': [1, float('inf')]}}},
+    {'intervals': None},
+    {'provenance': []},
+    {'provenance': _deep(20)},
+    {'provenance': {'a': 'two\nlines'}},
+    {'more': 1},
+    {'method': 'both'},
+  ],
+  ids=repr,
+)
+def test_hostile_fields_are_one_clear_line(tmp_path, changes):
+  text = json.dumps(dataclasses.asdict(GAN) | changes)
+  _assert_one_line(tmp_path / 'results.json', text)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'method': None},
+    {'num_images': None},
+    {'resolution': 1.5},
+    {'intervals': {'model': {'l1': [1, 2]}}},
+    {'metrics': {'l1': []}},
+    {'step': 1},
+  ],
+  ids=repr,
+)
+def test_hostile_scores_are_one_clear_line(tmp_path, changes):
+  text = json.dumps(dataclasses.asdict(SCORE) | changes)
+  _assert_one_line(tmp_path / 'score.json', text)
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['', '[]', '{}', '3', '"a"', '[' * 100_000, '{"a":' * 100_000, '1' * 5000],
+  ids=lambda text: text[:5],
+)
+def test_what_is_no_object_is_one_clear_line(tmp_path, text):
+  _assert_one_line(tmp_path / 'results.json', text)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+  path = tmp_path / 'results.json'
+  with path.open('wb') as file:
+    file.truncate(2**40)
+  with pytest.raises(InputError, match=str(files.MAX_JSON_BYTES)):
+    results_lib.load(path)
+
+
+def _assert_one_line(path, text):
+  path.write_text(text)
+  with pytest.raises(InputError, match=path.name) as caught:
+    results_lib.load(path)
+  assert '\n' not in str(caught.value)
+
+
+def test_missing_results_are_one_clear_line(tmp_path):
+  with pytest.raises(InputError, match='cannot read'):
+    results_lib.load(tmp_path / 'none.json')
+
+
+def test_configurations_do_not_share_a_row_but_seeds_do():
+  found = [
+    dataclasses.replace(
+      _like('reference', l1=l1),
+      provenance={'config_but_seed_sha256': configuration * 32},
+    )
+    for l1, configuration in ((0.005, 'ab'), (0.007, 'ab'), (0.01, 'cd'))
+  ]
+  text = report(found)
+  assert '1,500 steps, configuration ababab | 2 | 0.00600' in text
+  assert '1,500 steps, configuration cdcdcd | 1 | 0.01000' in text
