@@ -6,12 +6,14 @@ import argparse
 import dataclasses
 import errno
 import logging
+import os
 import pathlib
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn, get_args, get_type_hints
 
+import exgan_jax
 from exgan_jax import cli_photos
 from exgan_jax import config as config_lib
 from exgan_jax.errors import InputError
@@ -56,12 +58,30 @@ def main(argv: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     return 130
   except Exception as error:
+    if unavailable := _missing_platform():
+      print(f'exgan: {unavailable}', file=sys.stderr)
+      return 2
     if not processes.is_loss(error):
       raise
     reason = processes.first_line(error)
     print(f'exgan: another process was lost: {reason}', file=sys.stderr)
     return processes.LOST
   return 0
+
+
+def _missing_platform() -> str | None:
+  """What to say if JAX cannot start on the platform that was asked for."""
+  named, jax = os.environ.get('JAX_PLATFORMS'), sys.modules.get('jax')
+  if not named or jax is None:
+    return None
+  try:
+    jax.devices()
+  except Exception:  # Of a missing plug-in JAX raises an AssertionError.
+    return (
+      f'JAX cannot start on JAX_PLATFORMS={named}: install its plug-in (such '
+      "as 'exgan_jax[cuda]'), or unset JAX_PLATFORMS"
+    )
+  return None
 
 
 def _train(**fields) -> None:
@@ -186,6 +206,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
   parser = _Parser('exgan', description='Exemplar GANs that paint eyes open.')
+  parser.add_argument(
+    '--version', action='version', version=exgan_jax.__version__
+  )
   commands = parser.add_subparsers(required=True, metavar='command')
 
   train = commands.add_parser('train', help='train a model, or go on with it')

@@ -16,11 +16,12 @@ import pathlib
 import stat
 import tempfile
 import zipfile
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
+
+if TYPE_CHECKING:
+  import numpy as np
 
 Path = str | os.PathLike
 # Of a JSON file: results.json, config.json.
@@ -90,6 +91,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_npz(path: Path, compressed: bool = False, /, **arrays) -> None:
   """Like `write_bytes`, of a NumPy archive."""
+  import numpy as np
+
   file = io.BytesIO()
   (np.savez_compressed if compressed else np.savez)(file, **arrays)
   write_bytes(path, file.getvalue())
@@ -147,6 +150,8 @@ def read_npz(
   Raises:
     InputError: there is no such file, it is larger, or holds something else.
   """
+  import numpy as np
+
   data = read_bytes(path, max_bytes)
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -4,7 +4,7 @@ Where a process of several is lost, the runtime of the others prints a report of
 many lines and aborts, and no code of theirs runs any more. So their messages
 pass through this program, which adds the line. It imports nothing of JAX.
 
-python runtime_messages.py PROCESS < MESSAGES
+python messages.py PROCESS < MESSAGES
 """
 
 from __future__ import annotations

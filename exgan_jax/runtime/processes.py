@@ -18,11 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import jax
-import numpy as np
-from jax._src import distributed as internals
-from jax.experimental import multihost_utils
-
 from exgan_jax.config import option
 from exgan_jax.errors import InputError
 from exgan_jax.runtime import messages
@@ -96,6 +91,8 @@ class Cluster:
 
 
 def _initialize(seconds: int, *given) -> None:
+  import jax
+
   rank = given[2] if given[2] is not None else _rank()
   _redirected.append(messages.redirect(rank))
   try:
@@ -114,6 +111,8 @@ def _patience(seconds: int) -> Iterator[None]:
   By default an hour, longer than the processes themselves; but only the
   coordinator knows who did not come. JAX has no public way to set it.
   """
+  from jax._src import distributed as internals
+
   name = 'get_distributed_runtime_service'
   module = getattr(internals, '_jax', None)
   make = getattr(module, name, None)
@@ -163,7 +162,8 @@ def leave(code: int) -> None:
   JAX would wait minutes for all of them to end, which those that wait for this
   one in the middle of a step do not.
   """
-  if jax.distributed.is_initialized() and code not in (0, PREEMPTED):
+  jax = sys.modules.get('jax')  # Not imported for a wrong flag.
+  if jax and jax.distributed.is_initialized() and code not in (0, PREEMPTED):
     sys.stdout.flush()
     sys.stderr.flush()
     # All may have the same to say; with the first one the others are ended.
@@ -183,6 +183,8 @@ def _close_messages() -> None:
 
 def is_first() -> bool:
   """Whether this is the process that writes what is written once."""
+  import jax
+
   return jax.process_index() == 0
 
 
@@ -193,6 +195,8 @@ def first_line(error: BaseException) -> str:
 
 def is_loss(error: BaseException) -> bool:
   """Whether an error says that another process is gone."""
+  import jax
+
   if isinstance(error, LostError):
     return True
   return jax.process_count() > 1 and any(sign in str(error) for sign in _LOSSES)
@@ -208,6 +212,10 @@ def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
   Raises:
     InputError: it could not.
   """
+  import jax
+  import numpy as np
+  from jax.experimental import multihost_utils
+
   if jax.process_count() == 1:
     return list(decide())
   told, problem = [0] * length, None
@@ -227,6 +235,10 @@ def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
 
 def all_of(answer: bool) -> bool:
   """Whether it is so in all processes."""
+  import jax
+  import numpy as np
+  from jax.experimental import multihost_utils
+
   if jax.process_count() == 1:
     return answer
   return bool(multihost_utils.process_allgather(np.asarray(answer)).all())
@@ -238,6 +250,10 @@ def check_same(what: str, text: str) -> None:
   Raises:
     InputError: it is not.
   """
+  import jax
+  import numpy as np
+  from jax.experimental import multihost_utils
+
   if jax.process_count() == 1:
     return
   digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.int32)
@@ -266,6 +282,9 @@ class Preemption:
 
   def reached(self, step: int) -> bool:
     """Whether this step is the last one, the same for all processes."""
+    import jax
+    from jax.experimental import multihost_utils
+
     if jax.process_count() > 1:
       return multihost_utils.reached_preemption_sync_point(step)
     return self._is_told
@@ -290,6 +309,8 @@ def ends_at_once() -> Iterator[None]:
 
 def _handle(handler: Callable, alone: bool = True) -> Callable[[], object]:
   """Sets what SIGTERM does; returns what sets it back."""
+  import jax
+
   is_main = threading.current_thread() is threading.main_thread()
   if not is_main or (alone and jax.process_count() > 1):
     return lambda: None

@@ -1,11 +1,14 @@
 """The command line: what it prints and how it ends."""
 
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
+import exgan_jax
 from exgan_jax import cli
 
 
@@ -120,3 +123,56 @@ def test_inpaint_says_what_is_wrong(tmp_path, capsys, more, message):
   error = capsys.readouterr().err.strip()
   assert message in error and '\n' not in error
   assert not output.exists()
+
+
+def _run(*argv, **environment):
+  return subprocess.run(
+    [sys.executable, *argv],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    env=os.environ | environment,
+  )
+
+
+@pytest.mark.parametrize(
+  'argv', [['--help'], ['train', '--help'], ['inpaint', '--wrong']]
+)
+def test_nothing_heavy_is_imported_to_parse(argv):
+  program = (
+    'import sys\n'
+    'from exgan_jax import cli\n'
+    'try:\n'
+    '  cli.main(sys.argv[1:])\n'
+    'except SystemExit:\n'
+    '  pass\n'
+    'heavy = {"jax", "flax", "optax", "orbax", "grain", "numpy", "cv2",\n'
+    '         "tensorflow_datasets", "mediapipe", "matplotlib"}\n'
+    'assert not heavy & set(sys.modules), heavy & set(sys.modules)\n'
+  )
+  done = _run('-c', program, *argv)
+  assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(['--version'])
+  assert capsys.readouterr().out.strip() == exgan_jax.__version__
+
+
+def test_a_platform_without_its_plugin_is_one_line(tmp_path):
+  example = pathlib.Path(exgan_jax.__file__).parent / 'photo' / 'example'
+  done = _run(
+    '-m',
+    'exgan_jax.cli',
+    'inpaint',
+    str(example / 'blinked.jpg'),
+    '--reference',
+    str(example / 'open.jpg'),
+    '--output',
+    str(tmp_path / 'out.png'),
+    JAX_PLATFORMS='cuda',
+  )
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.splitlines()[-1].startswith('exgan: JAX cannot start on')
+  assert 'Traceback' not in done.stderr

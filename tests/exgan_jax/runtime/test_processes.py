@@ -152,8 +152,8 @@ def test_other_messages_pass_unchanged():
 def test_messages_pass_the_program_that_explains():
   program = """
 import os, signal, sys
-from exgan_jax import runtime_messages
-program = runtime_messages.redirect(1)
+from exgan_jax.runtime import messages
+program = messages.redirect(1)
 # As a job is ended: every process of it is told.
 os.kill(program.pid, signal.SIGTERM)
 print('in between', file=sys.stderr, flush=True)
