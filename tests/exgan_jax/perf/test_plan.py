@@ -39,7 +39,10 @@ CONTRACT = {
 PROGRAM = """
 import dataclasses, json, sys
 import jax
-from exgan_jax import config, hlo, hlo_costs, sharding, step_program
+from exgan_jax import config
+from exgan_jax.perf import hlo, hlo_costs
+from exgan_jax.runtime import sharding
+from exgan_jax.training import step_program
 found = []
 for fields in json.loads(sys.argv[1]):
   count = fields.pop('devices')
