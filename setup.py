@@ -18,7 +18,7 @@ BUILD = [
 
 setuptools.setup(
   name='exgan_jax',
-  version='0.1.0',
+  version='0.2.0',
   description='Exemplar GANs for eye in-painting, in JAX.',
   long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',

@@ -119,7 +119,7 @@ def test_time_is_that_of_all_steps(monkeypatch):
   def step(state, batch):
     del batch
     clock[0] += 0.25
-    return networks + 1, jnp.zeros(())
+    return state + 1, jnp.zeros(())
 
   after, timing = bench.time_steps(step, 0, {}, seconds=3.0)
   assert timing.median == pytest.approx(0.25)
