@@ -11,7 +11,6 @@ from exgan_jax import config
 from exgan_jax.cli import main
 from exgan_jax.data import train_batches
 from exgan_jax.models import inputs as inputs_lib
-from exgan_jax.models import networks
 from exgan_jax.perf import bench, device_rates, profiling
 from exgan_jax.runtime import compilation, sharding
 from exgan_jax.training import log as log_lib
