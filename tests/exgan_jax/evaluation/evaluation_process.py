@@ -8,8 +8,9 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from exgan_jax.evaluation import api, inception
+from exgan_jax import evaluate
 from exgan_jax.evaluation import evaluator as evaluator_lib
+from exgan_jax.evaluation import inception
 from exgan_jax.evaluation.inception_features import Extractor, cut_out
 from exgan_jax.evaluation.metrics import frechet_sampling
 from exgan_jax.runtime import sharding
@@ -56,7 +57,7 @@ def main(workdir, data_dir, batch_size, output, port=None, index=None):
     jax.distributed.initialize(f'127.0.0.1:{port}', 2, int(index))
   evaluator_lib.make_extractor = _small_network
   frechet_sampling.RESAMPLES = 2
-  results = api(
+  results = evaluate(
     workdir, data_dir, split='train', batch_size=int(batch_size),
     output=output, real_statistics=f'{output}.npz',
   )  # fmt: skip
