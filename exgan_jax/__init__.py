@@ -7,7 +7,7 @@ results = exgan_jax.evaluate(W, D, split='test', baselines=True)
 photograph = exgan_jax.Inpainter.from_workdir(W)('blinked.jpg', 'open.jpg')
 
 Only the names in `__all__` are stable. Each is imported when it is first used
-(PEP 562): opening eyes imports nothing of training.
+(PEP 562), so `import exgan_jax` is quick.
 """
 
 from __future__ import annotations

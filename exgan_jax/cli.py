@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'exgan: {what}{error.strerror or error}', file=sys.stderr)
     return 1 if error.errno in _PASSING else 2
   except KeyboardInterrupt:
-    return 130
+    return processes.INTERRUPTED
   except Exception as error:
     if unavailable := _missing_platform():
       print(f'exgan: {unavailable}', file=sys.stderr)

@@ -16,6 +16,7 @@ import pathlib
 import stat
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
@@ -89,7 +90,9 @@ def write_json(path: Path, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2) + '\n')
 
 
-def write_npz(path: Path, compressed: bool = False, /, **arrays) -> None:
+def write_npz(
+  path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False
+) -> None:
   """Like `write_bytes`, of a NumPy archive."""
   import numpy as np
 
@@ -108,14 +111,19 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     # A FIFO without a writer would never open.
     flags = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
     handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
-    with open(handle, 'rb') as file:
-      if not stat.S_ISREG(os.fstat(handle).st_mode):
-        raise InputError(f'{path} is not a regular file')
-      data = file.read(max_bytes + 1)
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror}') from error
   except ValueError as error:  # A name with a NUL in it.
     raise InputError(f'cannot read {str(path)!r}: not a file name') from error
+  with contextlib.ExitStack() as stack:
+    stack.callback(os.close, handle)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+      raise InputError(f'{path} is not a regular file')
+    try:
+      with open(handle, 'rb', closefd=False) as file:
+        data = file.read(max_bytes + 1)
+    except OSError as error:
+      raise InputError(f'cannot read {path}: {error.strerror}') from error
   if len(data) > max_bytes:
     raise InputError(f'{path} is larger than {max_bytes} bytes')
   return data

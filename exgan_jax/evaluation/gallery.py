@@ -41,13 +41,12 @@ class Gallery:
     Raises:
       OSError: it cannot be written.
     """
-    files.write_npz(
-      path,
-      True,
-      **{_NAMES: np.asarray(self.filenames, dtype=np.str_)},
+    arrays = {
+      _NAMES: np.asarray(self.filenames, dtype=np.str_),
       **{_COLUMNS + name: x for name, x in self.columns.items()},
       **{_PLACES + name: x for name, x in self.places.items()},
-    )
+    }
+    files.write_npz(path, arrays, compressed=True)
 
 
 def load(path: str | pathlib.Path) -> Gallery:

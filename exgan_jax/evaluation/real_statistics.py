@@ -52,7 +52,7 @@ def save(
     for part in _PARTS:
       if (array := getattr(gaussian, part)) is not None:
         arrays[f'{kind}/{part}'] = array
-  files.write_npz(path, **arrays)
+  files.write_npz(path, arrays)
 
 
 def load(path: str | os.PathLike, provenance: Provenance) -> Gaussians:

@@ -1,1 +1,1 @@
-"""What a record and an aligned face are: errors, pictures, alignment, codec."""
+"""What a record and an aligned face are: pictures, alignment, codec."""

@@ -29,7 +29,7 @@ class Record:
   """One aligned picture as `parse` reads it back.
 
   Attributes:
-    image: bytes of a JPEG, or plain pixels as `stored` has them.
+    image: bytes of a JPEG, or plain pixels as `codec` has them.
     identity: whose picture it is.
     filename: its name.
     eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.

@@ -1,4 +1,4 @@
-"""What training changes: both networks, their optimisers, the average, step.
+"""The networks of a configuration: their structure and their parameters.
 
 Parameters are plain nested dictionaries of float32 arrays, so a checkpoint can
 be read without this code; the networks' structure comes from the

@@ -67,7 +67,7 @@ class Painter(Protocol):
 def restore(
   workdir: str | os.PathLike | None = None, step: int | None = None
 ) -> Painter:
-  """Reads a model as `exported.restore` does, and raises what it raises."""
+  """Reads a model as `export.restore` does, and raises what it raises."""
   return make_painter(*export.restore(workdir, step))
 
 

@@ -23,7 +23,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.runtime import messages
 
 # Exit codes; that of a preempted process is sysexits.h's EX_TEMPFAIL.
-PREEMPTED, LOST = 75, 76
+PREEMPTED, LOST, INTERRUPTED = 75, 76, 130
 # The runtimes of processes that wait for a lost one say one of these.
 _LOSSES = (
   'Gloo', 'NCCL', 'coordination service', 'heartbeat', 'Socket closed',
@@ -159,8 +159,9 @@ def _number(variable: str) -> int | None:
 def leave(code: int) -> None:
   """Ends the process with an exit code, whatever the others do.
 
-  JAX would wait minutes for all of them to end, which those that wait for this
-  one in the middle of a step do not.
+  At exit JAX would wait minutes for processes that are waiting for this one in
+  the middle of a step, and it crashes (0.10) if Ctrl-C stopped it while it was
+  compiling: in both cases Python's own clean-up is skipped.
   """
   jax = sys.modules.get('jax')  # Not imported for a wrong flag.
   if jax and jax.distributed.is_initialized() and code not in (0, PREEMPTED):
@@ -169,6 +170,10 @@ def leave(code: int) -> None:
     # All may have the same to say; with the first one the others are ended.
     time.sleep(2.0 if jax.process_index() == 0 else 0.0)
     _close_messages()
+    os._exit(code)
+  if jax and code == INTERRUPTED:
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
   sys.exit(code)
 

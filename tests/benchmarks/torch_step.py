@@ -1,4 +1,4 @@
-"""One step of training in PyTorch, equal to `exgan_jax.train_step`'s.
+"""One step of training in PyTorch, equal to `exgan_jax.training.step`'s.
 
 The generator runs forward once, for both updates; so does the discriminator
 for the painted pictures, and once more for the real ones.

@@ -176,3 +176,16 @@ def test_a_platform_without_its_plugin_is_one_line(tmp_path):
   assert done.returncode == 2, done.stderr
   assert done.stderr.splitlines()[-1].startswith('exgan: JAX cannot start on')
   assert 'Traceback' not in done.stderr
+
+
+def test_ctrl_c_skips_the_clean_up_that_crashes():
+  program = (
+    'import atexit, jax\n'
+    'from exgan_jax.runtime import processes\n'
+    'atexit.register(print, "cleaned up")\n'
+    'print("before")\n'
+    'processes.leave(processes.INTERRUPTED)\n'
+  )
+  done = _run('-c', program)
+  assert done.returncode == 130, done.stderr
+  assert done.stdout.split() == ['before']
