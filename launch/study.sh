@@ -16,6 +16,7 @@ shift 3
 [[ $data = /* ]] || data=$PWD/$data
 [[ $out = /* ]] || out=$PWD/$out
 seeds=${*:-0}
+EXTRAS=build
 source "$(dirname "$0")/setup.sh"
 mkdir -p "$out"
 export dataset data out SIZE=${SIZE:-tiny} RESOLUTION=${RESOLUTION:-64}

@@ -64,7 +64,7 @@ there() {
         python3 -m uv python install --quiet 3.12
         PYTHON=$(python3 -m uv python find 3.12)
       fi
-      export EXTRAS=tpu
+      export EXTRAS=train,tpu
       source launch/setup.sh
       ;;
     start)

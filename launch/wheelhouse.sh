@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # For clusters without internet: collects the package and all that it needs as
 # wheels in a folder, and installs from there.
-#   bash launch/wheelhouse.sh collect [--python 3.11] [--extras cuda] \
+#   bash launch/wheelhouse.sh collect [--python 3.11] [--extras train,cuda] \
 #     [--platform manylinux_2_28_x86_64] DIR
 #   bash launch/wheelhouse.sh install DIR [VENV]                (default: .venv)
 # The platform's number is of the oldest C library (`ldd --version`) to install

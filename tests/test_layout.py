@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -82,3 +83,42 @@ def test_imports_run_one_way(module):
     assert any(f'{other}.'.startswith(f'{name}.') for name in allowed), (
       f'{module} imports {other}; {home} may import {allowed[1:]}'
     )
+
+
+def draw_map() -> str:
+  """Returns the map of packages as Markdown, for docs/architecture.md."""
+  rows = ['| package | holds | may import |', '|---|---|---|']
+  for home, arrows in ARROWS.items():
+    summary = ast.get_docstring(ast.parse(MODULES[home].read_text()))
+    named = ', '.join(f'`{name}`' for name in arrows.split())
+    rows.append(f'| `{home}` | {summary.splitlines()[0]} | {named} |')
+  lines = ['```mermaid', 'flowchart BT']
+  for home, arrows in ARROWS.items():
+    direct = _direct(set(arrows.split()))
+    name = home.removeprefix('exgan_jax.')
+    lines += [f'  {name} --> {other}' for other in sorted(direct)]
+  return '\n'.join([*rows, '', *lines, '```'])
+
+
+def _direct(names: set[str]) -> set[str]:
+  """Leaves out what another of the names imports anyway."""
+  packages = {name.split('.')[0] for name in names}
+  return packages - {
+    other for name in packages for other in ARROWS[f'exgan_jax.{name}'].split()
+  }
+
+
+MAP = re.compile(r'(<!-- map: .* -->\n)(.*?)(<!-- end of map -->)', re.DOTALL)
+PAGE = ROOT / 'docs' / 'architecture.md'
+
+
+def test_the_map_in_the_docs_is_the_one_above():
+  drawn = MAP.search(PAGE.read_text())[2].strip()
+  assert drawn == draw_map(), 'run: python tests/test_layout.py'
+
+
+if __name__ == '__main__':
+  drawn = MAP.sub(
+    lambda match: f'{match[1]}\n{draw_map()}\n\n{match[3]}', PAGE.read_text()
+  )
+  PAGE.write_text(drawn)

@@ -23,8 +23,9 @@ from exgan_jax.config import Config
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import folder, parallel
 from exgan_jax.face_records.codec import decode, scale_of, scale_points, side_of
+from exgan_jax.face_records.example import parse
 from exgan_jax.face_records.folder import version_folder
-from exgan_jax.face_records.record import Record, parse
+from exgan_jax.face_records.record import Record
 
 __all__ = [
   'Example', 'RandomPair', 'Records', 'batch_shapes', 'collate', 'decode',

@@ -202,11 +202,6 @@ def import_mediapipe():
   try:
     import mediapipe
     from mediapipe.tasks.python import vision  # noqa: F401
-  except ImportError as error:
-    raise InputError(
-      "finding faces needs MediaPipe: pip install 'exgan_jax[photos]' "
-      f'({error})'
-    ) from error
   finally:
     if hidden:
       del sys.modules['tensorflow']

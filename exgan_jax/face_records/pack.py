@@ -19,12 +19,10 @@ from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module
-from tensorflow_datasets.proto import tf_example_pb2
 
 from exgan_jax.errors import InputError
-from exgan_jax.face_records import codec, parallel, pictures, progress
+from exgan_jax.face_records import codec, example, parallel, pictures, progress
 from exgan_jax.face_records import folder as folder_lib
-from exgan_jax.face_records import record as record_lib
 
 # Those that a training may have: `config.Config` says the same.
 LARGEST, MULTIPLE = 1024, 16
@@ -202,9 +200,9 @@ def pack_record(serialized: bytes, resolution: int, pixels: bool) -> bytes:
   Raises:
     InputError: it is damaged, or its picture is smaller.
   """
-  record = record_lib.parse(serialized)
-  example = tf_example_pb2.Example.FromString(serialized)
-  feature = example.features.feature
+  record = example.parse(serialized)
+  message = example.Example.FromString(serialized)
+  feature = message.features.feature
   try:
     side = codec.side_of(record.image)
     if side < resolution:
@@ -225,7 +223,7 @@ def pack_record(serialized: bytes, resolution: int, pixels: bool) -> bytes:
     centres = codec.scale_points(record.irises[:, :2], scale)
     radii = record.irises[:, 2:] * scale
     _set(feature['irises'], np.concatenate([centres, radii], axis=1))
-  return example.SerializeToString(deterministic=True)
+  return message.SerializeToString(deterministic=True)
 
 
 def _packed(picture: bytes, resolution: int, pixels: bool) -> bytes:

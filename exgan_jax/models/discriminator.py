@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.models.layers import Conv, Encoder, linear
+from exgan_jax.models.layers import Conv, Encoder
 
 FEATURES_PER_WIDTH = 16
 
@@ -30,7 +30,6 @@ class DiscriminatorConfig:
     crop_side: side of the eye crops in pixels.
     code_size: numbers of the exemplar's and the picture's code together; 0
       for a model without codes.
-    spectral_norm: whether every kernel is divided by its spectral norm.
     dtype: type of the arithmetic; parameters and the logit are float32.
   """
 
@@ -39,7 +38,6 @@ class DiscriminatorConfig:
   resolution: int
   crop_side: int
   code_size: int = 0
-  spectral_norm: bool = False
   dtype: jnp.dtype = jnp.float32
 
 
@@ -53,21 +51,17 @@ class Discriminator(nnx.Module):
 
   def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
     features = FEATURES_PER_WIDTH * config.width
-    layer = {
-      'spectral_norm': config.spectral_norm,
-      'dtype': config.dtype,
-      'rngs': rngs,
-    }
+    layer = {'dtype': config.dtype, 'rngs': rngs}
     self.globally = Encoder(
       config.in_channels, config.resolution, config.width, features, **layer
     )
     self.locally = Encoder(3, config.crop_side, config.width, features, **layer)
     if config.code_size:
-      self.of_codes = linear(config.code_size, features, **layer)
+      self.of_codes = nnx.Linear(config.code_size, features, **layer)
     else:
       self.of_codes = None
     joined = (4 if config.code_size else 3) * features
-    self.logit = linear(joined, 1, **layer)
+    self.logit = nnx.Linear(joined, 1, **layer)
 
   def __call__(
     self,
@@ -96,11 +90,7 @@ class EyeDiscriminator(nnx.Module):
 
   def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
     c = config.width
-    layer = {
-      'spectral_norm': config.spectral_norm,
-      'dtype': config.dtype,
-      'rngs': rngs,
-    }
+    layer = {'dtype': config.dtype, 'rngs': rngs}
     self.convs = nnx.List(
       [
         Conv(config.in_channels, 2 * c, 4, strides=2, **layer),

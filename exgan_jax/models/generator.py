@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.config import Normalization
 from exgan_jax.models.conditioning import CodeInjection
 from exgan_jax.models.layers import Conv
 
@@ -35,7 +34,6 @@ class GeneratorConfig:
     code_size: numbers of the exemplar's code, which enters the bottleneck; 0
       for a model without codes.
     crop_side: side of the crops that the code was made of, in pixels.
-    normalization: of the features.
     dtype: type of the arithmetic; parameters are float32.
   """
 
@@ -44,7 +42,6 @@ class GeneratorConfig:
   dilations: Sequence[int] = (2, 4, 8, 16)
   code_size: int = 0
   crop_side: int = 0
-  normalization: Normalization = 'none'
   dtype: jnp.dtype = jnp.float32
 
 
@@ -62,8 +59,7 @@ class Generator(nnx.Module):
     layer = {'dtype': config.dtype, 'rngs': rngs}
 
     def conv(*args, **kwargs):
-      normal = {'normalization': config.normalization}
-      return Conv(*args, **{**layer, **normal, **kwargs})
+      return Conv(*args, **layer, **kwargs)
 
     self.encoder = nnx.List(
       [
@@ -94,7 +90,7 @@ class Generator(nnx.Module):
         conv(c, c),
       ]
     )
-    self.output = conv(c, 3, activation=nnx.tanh, normalization='none')
+    self.output = conv(c, 3, activation=nnx.tanh)
 
   def __call__(
     self,

@@ -201,7 +201,7 @@ def eye_codes(
 ) -> Float[Array, 'b codes']:
   """The codes of both eyes together, left and right, of pictures in [-1, 1]."""
   crops = masks.eye_crops(image, eyes, masks.eye_side(config.resolution))
-  codes = make_encoder(config)(encoder, [], crops)
+  codes = make_encoder(config)(encoder, crops)
   return codes.reshape(codes.shape[0], -1)
 
 

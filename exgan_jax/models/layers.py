@@ -9,14 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.config import Normalization
 from exgan_jax.models.cpu_conv import convolve, convolve_doubled
 
 SMALLEST_SIDE = 4
 
 
 class Conv(nnx.Module):
-  """A convolution, a normalisation if any, and an activation.
+  """A convolution and an activation.
 
   Called with float [b, h, w, in_channels]. With `doubles` it returns twice the
   height and width: every pixel is repeated before the convolution, of three by
@@ -33,39 +32,23 @@ class Conv(nnx.Module):
     dilation: int = 1,
     doubles: bool = False,
     activation: Callable[[jax.Array], jax.Array] = nnx.leaky_relu,
-    normalization: Normalization = 'none',
-    spectral_norm: bool = False,
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
   ):
     self.activation = activation
-    conv = nnx.Conv(
+    self.conv = nnx.Conv(
       in_channels,
       out_channels,
       (kernel, kernel),
       strides=strides,
       kernel_dilation=dilation,
-      # A normalisation takes the mean away, and has a bias of its own.
-      use_bias=normalization == 'none',
       conv_general_dilated=convolve_doubled if doubles else convolve,
       dtype=dtype,
       rngs=rngs,
     )
-    self.conv = nnx.SpectralNorm(conv, rngs=rngs) if spectral_norm else conv
-    match normalization:
-      case 'none':
-        self.norm = None
-      case 'instance':
-        self.norm = nnx.InstanceNorm(out_channels, rngs=rngs)
-      case 'batch':
-        self.norm = nnx.BatchNorm(out_channels, momentum=0.9, rngs=rngs)
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = self.conv(x)
-    if self.norm is not None:
-      # Statistics in float32 whatever the arithmetic is.
-      x = self.norm(x.astype(jnp.float32)).astype(x.dtype)
-    return self.activation(x)
+    return self.activation(self.conv(x))
 
 
 class Encoder(nnx.Module):
@@ -83,7 +66,6 @@ class Encoder(nnx.Module):
     features: int,
     *,
     kernel: int = 5,
-    spectral_norm: bool = False,
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
   ):
@@ -96,17 +78,15 @@ class Encoder(nnx.Module):
           channels,
           kernel,
           strides=2,
-          spectral_norm=spectral_norm,
           dtype=dtype,
           rngs=rngs,
         )
       )
       in_channels, channels = channels, min(2 * channels, 8 * width)
       side = -(-side // 2)
-    self.dense = linear(
+    self.dense = nnx.Linear(
       side * side * in_channels,
       features,
-      spectral_norm=spectral_norm,
       dtype=dtype,
       rngs=rngs,
     )
@@ -115,16 +95,3 @@ class Encoder(nnx.Module):
     for conv in self.convs:
       x = conv(x)
     return self.dense(x.reshape(x.shape[0], -1))
-
-
-def linear(
-  in_features: int,
-  out_features: int,
-  *,
-  spectral_norm: bool = False,
-  dtype: jnp.dtype,
-  rngs: nnx.Rngs,
-) -> nnx.Module:
-  """A dense layer, with the spectral norm of its kernel divided out or not."""
-  dense = nnx.Linear(in_features, out_features, dtype=dtype, rngs=rngs)
-  return nnx.SpectralNorm(dense, rngs=rngs) if spectral_norm else dense

@@ -32,7 +32,6 @@ from exgan_jax.models.transfer import TransferConfig, TransferNetwork
 from exgan_jax.runtime import sharding
 
 Params = dict[str, Any]
-Statistics = list[jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -42,12 +41,10 @@ class Model:
 
   Attributes:
     generator: averaged parameters.
-    statistics: what its normalisation layers keep.
     encoder: frozen parameters of the code model's eye encoder; else none.
   """
 
   generator: Params
-  statistics: Statistics
   encoder: Params
 
 
@@ -58,33 +55,14 @@ class Network:
   Attributes:
     graph: the module without its arrays.
     abstract: shapes and types of the parameters.
-    statistics: shapes and types of what normalisation layers keep, by name.
   """
 
   graph: nnx.GraphDef
   abstract: Params
-  statistics: Params
 
-  def __call__(
-    self, params: Params, statistics: Statistics, *inputs: Any
-  ) -> jax.Array:
-    """Runs the network; the module's class says what it takes and gives."""
-    module = self._merge(params, statistics)
-    module.eval()
-    return module(*inputs)
-
-  def train(
-    self, params: Params, statistics: Statistics, *inputs: Any
-  ) -> tuple[jax.Array, Statistics]:
-    """Runs it as in training; returns the statistics afterwards besides."""
-    module = self._merge(params, statistics)
-    output = module(*inputs)
-    after = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
-    return output, jax.tree.leaves(after)
-
-  def _merge(self, params: Params, statistics: Statistics) -> nnx.Module:
-    named = jax.tree.unflatten(jax.tree.structure(self.statistics), statistics)
-    return nnx.merge(self.graph, params, named)
+  def __call__(self, params: Params, *inputs: Any) -> Any:
+    """Runs the network; the module's class says what it takes and returns."""
+    return nnx.merge(self.graph, params)(*inputs)
 
 
 def make_generator(config: Config) -> Network:
@@ -101,7 +79,6 @@ def make_generator(config: Config) -> Network:
     dilations=tuple(2 ** (i + 1) for i in range(config.dilations)),
     code_size=2 * config.code_size if config.exemplar == 'code' else 0,
     crop_side=masks.eye_side(config.resolution),
-    normalization=config.normalization,
     dtype=jnp.dtype(config.compute_dtype),
   )
   return _structure(Generator, shape)
@@ -116,7 +93,6 @@ def make_discriminator(config: Config) -> Network:
     crop_side=masks.crop_side(config.resolution),
     # The exemplar's code and that of the picture that is judged.
     code_size=4 * config.code_size if config.exemplar == 'code' else 0,
-    spectral_norm=config.spectral_norm,
     dtype=jnp.dtype(config.compute_dtype),
   )
   is_local = config.preset == 'transfer'
@@ -166,15 +142,6 @@ def init_params(network: Network, key: jax.Array) -> Params:
   return jax.tree.unflatten(tree, params)
 
 
-def init_statistics(network: Network) -> Statistics:
-  """What normalisation layers keep at the start: means of 0, the rest 1."""
-  leaves, _ = jax.tree.flatten_with_path(network.statistics)
-  return [
-    (jnp.zeros if _name(path) == 'mean' else jnp.ones)(leaf.shape)
-    for path, leaf in leaves
-  ]
-
-
 def _name(path: tuple) -> str:
   return path[-1].key
 
@@ -189,7 +156,13 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
   )
 
 
+def abstract_model(config: Config, mesh: Mesh) -> Model:
+  """Shapes, types and shardings of a model; nothing is computed."""
+  encoder = make_encoder(config).abstract if config.exemplar == 'code' else {}
+  return abstract(Model(make_generator(config).abstract, encoder), mesh)
+
+
 def _structure(module: type[nnx.Module], shape: Any) -> Network:
   instance = nnx.eval_shape(lambda: module(shape, rngs=nnx.Rngs(0)))
-  graph, params, statistics = nnx.split(instance, nnx.Param, nnx.BatchStat)
-  return Network(graph, nnx.to_pure_dict(params), nnx.to_pure_dict(statistics))
+  graph, params = nnx.split(instance, nnx.Param)
+  return Network(graph, nnx.to_pure_dict(params))

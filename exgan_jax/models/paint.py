@@ -44,9 +44,7 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
       )
       return jnp.mean(passes(several), axis=0)
     scene = make_scene(config, batch, model.encoder)
-    painted = generator(
-      model.generator, model.statistics, *generator_input(config, scene)
-    )
+    painted = generator(model.generator, *generator_input(config, scene))
     if config.preset == 'transfer':
       painted, _ = painted
     image = to_float(batch['image'])
@@ -60,7 +58,7 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   def draw_step(model: Model, batch: Batch) -> jax.Array:
     image = to_float(batch['image'])
     crops = masks.eye_crops(image, batch['eyes'], side)
-    drawn = generator(model.generator, model.statistics, crops)
+    drawn = generator(model.generator, crops)
     return (masks.paste_crops(image, batch['eyes'], drawn) + 1.0) / 2.0
 
   return draw_step if config.preset == 'compressor' else paint_step
@@ -78,9 +76,7 @@ def make_fields_step(
 
   def fields_step(model: Model, batch: Batch) -> tuple[Fields, jax.Array]:
     scene = make_scene(config, batch, model.encoder)
-    _, fields = generator(
-      model.generator, model.statistics, *generator_input(config, scene)
-    )
+    _, fields = generator(model.generator, *generator_input(config, scene))
     return fields, scene.top
 
   return fields_step

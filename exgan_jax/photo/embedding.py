@@ -17,7 +17,6 @@ from exgan_jax.models.inputs import eye_codes, to_float
 from exgan_jax.models.networks import Params
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.runtime import sharding
-from exgan_jax.training.checkpoint import restore_encoder
 
 # Where ArcFace's and SFace's networks expect the eyes and the middle of the
 # mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
@@ -94,6 +93,9 @@ class CodeEmbedding:
     Raises:
       InputError: there is none.
     """
+    # Only needed here, and slow to import.
+    from exgan_jax.training.checkpoint import restore_encoder
+
     config = config_lib.load(pathlib.Path(workdir) / config_lib.FILENAME)
     mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
     return cls(*restore_encoder(workdir, config, mesh))

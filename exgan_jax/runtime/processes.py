@@ -54,10 +54,14 @@ class Cluster:
   """Where the processes meet. What is not given comes from the environment."""
 
   coordinator: str = option('', 'host:port where process 0 listens')
-  num_processes: int = option(0, 'how many there are; 0: see the environment')
-  process_id: int = option(-1, 'this one; -1: see the environment')
-  distributed: bool = option(False, 'let JAX find the others, as on TPU VMs')
-  barrier_timeout: int = option(600, 'seconds to wait for all to come')
+  num_processes: int = option(0, 'number of processes; 0: from the environment')
+  process_id: int = option(
+    -1, 'index of this process; -1: from the environment'
+  )
+  distributed: bool = option(False, 'let JAX find the processes, as on TPU VMs')
+  barrier_timeout: int = option(
+    600, 'seconds to wait for all processes to start'
+  )
 
   def started(self) -> bool:
     """Starts `jax.distributed` if there are several processes.

@@ -8,6 +8,7 @@ stands).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import logging
@@ -182,7 +183,7 @@ class Checkpoints:
     Raises:
       InputError: there is no such checkpoint, or it does not fit.
     """
-    abstract = {'model': state_lib.abstract_model(config, mesh)}
+    abstract = {'model': networks.abstract_model(config, mesh)}
     found = self._newest(abstract, step)
     if found is None:
       where = self._checkpointer.directory
@@ -241,8 +242,16 @@ class Checkpoints:
     for name, tree in abstract.items():
       if tree is not None and (found := _shapes(stored[name])):
         _check_shapes(f'checkpoint {step}: {name}', _shapes(tree), found)
-    loaded = self._checkpointer.load_checkpointables(step, abstract)
-    return {name: loaded[name] for name in abstract}
+    wanted = {
+      name: tree and _with_removed(tree, stored[name])
+      for name, tree in abstract.items()
+    }
+    loaded = self._checkpointer.load_checkpointables(step, wanted)
+    return {
+      name: _without_removed(abstract[name], tree)
+      for name, tree in loaded.items()
+      if name in abstract
+    }
 
 
 def steps_of(workdir: str | pathlib.Path) -> list[int]:
@@ -307,6 +316,23 @@ def _check_shapes(name: str, expected: dict, found: dict) -> None:
   if wrong:
     more = f' (and {len(wrong) - 1} more)' if wrong[1:] else ''
     raise InputError(f'{name}/{wrong[0]}{more}')
+
+
+def _with_removed(tree: Any, stored: Any) -> dict[str, Any]:
+  """The tree's fields, and those that older versions stored without arrays.
+
+  Orbax loads a tree only if it has all keys that were stored.
+  """
+  fields = {field.name for field in dataclasses.fields(tree)}
+  removed = {k: v for k, v in stored.items() if k not in fields}
+  return {name: getattr(tree, name) for name in fields} | removed
+
+
+def _without_removed(tree: Any, loaded: Any) -> Any:
+  if tree is None:
+    return loaded
+  names = [field.name for field in dataclasses.fields(tree)]
+  return type(tree)(**{name: loaded[name] for name in names})
 
 
 def _context() -> ocp.Context:

@@ -20,10 +20,8 @@ from exgan_jax import config as config_lib
 from exgan_jax import files
 from exgan_jax.config import Config
 from exgan_jax.errors import InputError
-from exgan_jax.models.networks import Model
+from exgan_jax.models.networks import Model, abstract_model
 from exgan_jax.runtime import sharding
-from exgan_jax.training.checkpoint import Checkpoints
-from exgan_jax.training.state import abstract_model
 
 WEIGHTS = 'weights.safetensors'
 # The model that `exgan inpaint` uses when none is named.
@@ -51,6 +49,9 @@ def restore(
     if step is not None:
       raise InputError(f'{folder} is an exported model: it has no steps')
     return config, _load(config, folder / WEIGHTS)
+  # Not needed for an exported model, and slow to import.
+  from exgan_jax.training.checkpoint import Checkpoints
+
   mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
   with Checkpoints(folder) as checkpoints:
     return config, checkpoints.restore_model(config, mesh, step)[1]

@@ -13,10 +13,8 @@ from exgan_jax.config import Config
 from exgan_jax.models.networks import (
   Model,
   Params,
-  Statistics,
   abstract,
   init_params,
-  init_statistics,
   make_discriminator,
   make_encoder,
   make_generator,
@@ -38,8 +36,6 @@ class TrainState:
     discriminator: its parameters; none for the auto-encoder.
     average: exponential moving average of the generator's parameters, the
       weights that evaluation and inference use.
-    generator_statistics: what its normalisation layers keep.
-    discriminator_statistics: likewise.
     encoder: frozen parameters of the code model's eye encoder; else none.
     generator_optimizer: Adam's moments.
     discriminator_optimizer: Adam's moments.
@@ -49,8 +45,6 @@ class TrainState:
   generator: Params
   discriminator: Params
   average: Params
-  generator_statistics: Statistics
-  discriminator_statistics: Statistics
   encoder: Params
   generator_optimizer: optax.OptState
   discriminator_optimizer: optax.OptState
@@ -58,7 +52,7 @@ class TrainState:
 
 def model_of(state: TrainState) -> Model:
   """What evaluation and inference read of a state."""
-  return Model(state.average, state.generator_statistics, state.encoder)
+  return Model(state.average, state.encoder)
 
 
 def make_optimizers(
@@ -93,21 +87,18 @@ def init_state(config: Config, encoder: Params | None = None) -> TrainState:
   key = jax.random.key(config.seed)
   painter = make_generator(config)
   generator = init_params(painter, jax.random.fold_in(key, GENERATOR_KEY))
-  discriminator, judge_statistics = {}, []
+  discriminator = {}
   if config.preset != 'compressor':
     judge = make_discriminator(config)
     discriminator = init_params(
       judge, jax.random.fold_in(key, DISCRIMINATOR_KEY)
     )
-    judge_statistics = init_statistics(judge)
   generator_optimizer, discriminator_optimizer = make_optimizers(config)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
     discriminator=discriminator,
     average=jax.tree.map(jnp.copy, generator),
-    generator_statistics=init_statistics(painter),
-    discriminator_statistics=judge_statistics,
     encoder=encoder or {},
     generator_optimizer=generator_optimizer.init(generator),
     discriminator_optimizer=discriminator_optimizer.init(discriminator),
@@ -140,8 +131,3 @@ def create_state(
     out_shardings=shardings(config, mesh),
   )
   return init(encoder or {})
-
-
-def abstract_model(config: Config, mesh: Mesh) -> Model:
-  """Shapes, types and shardings of the model; nothing is computed."""
-  return model_of(abstract_state(config, mesh))

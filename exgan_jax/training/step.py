@@ -28,7 +28,6 @@ from exgan_jax.models.inputs import (
 )
 from exgan_jax.models.networks import (
   Params,
-  Statistics,
   make_discriminator,
   make_generator,
 )
@@ -86,30 +85,23 @@ def make_train_step(config: Config) -> Step:
 
     def judge(params, image):
       seen = discriminator_input(config, scene, state.encoder, image)
-      return discriminator.train(params, state.discriminator_statistics, *seen)
+      return discriminator(params, *seen)
 
     def judge_real(params):
-      logits, pull, statistics = jax.vjp(
-        lambda image: judge(params, image), scene.image, has_aux=True
-      )
+      logits, pull = jax.vjp(lambda image: judge(params, image), scene.image)
       if not config.gradient_penalty:
-        return (logits, jnp.zeros(())), statistics
+        return logits, jnp.zeros(())
       # The mean of a picture's logits, where it has one for each patch.
       even = jnp.full_like(logits, len(logits) / logits.size)
-      penalty = losses.gradient_penalty(pull(even)[0])
-      return (logits, penalty), statistics
+      return logits, losses.gradient_penalty(pull(even)[0])
 
     # The painted pictures pass forward once through each network; the two
     # losses differ only in what is pulled back through them, and how far.
-    (fake, regularization), pull_generator, (terms, statistics) = jax.vjp(
+    (fake, regularization), pull_generator, terms = jax.vjp(
       paint, state.generator, has_aux=True
     )
-    fake_logits, pull_fake, _ = jax.vjp(
-      judge, state.discriminator, fake, has_aux=True
-    )
-    (real_logits, penalty), pull_real, judge_statistics = jax.vjp(
-      judge_real, state.discriminator, has_aux=True
-    )
+    fake_logits, pull_fake = jax.vjp(judge, state.discriminator, fake)
+    (real_logits, penalty), pull_real = jax.vjp(judge_real, state.discriminator)
 
     d_loss, (real_slope, fake_slope) = jax.value_and_grad(
       losses.discriminator_loss, argnums=(0, 1)
@@ -135,9 +127,8 @@ def make_train_step(config: Config) -> Step:
       d_grads, state.discriminator_optimizer, state.discriminator
     )
     new_state = dataclasses.replace(
-      _update_generator(config, state, g_grads, statistics),
+      _update_generator(config, state, g_grads),
       discriminator=optax.apply_updates(state.discriminator, d_updates),
-      discriminator_statistics=judge_statistics,
       discriminator_optimizer=d_optimizer,
     )
     return new_state, appearance | terms | {
@@ -164,9 +155,9 @@ def make_warmup_step(config: Config) -> Step:
     paint = _painter(config, state, scene)
 
     def loss(params):
-      (fake, regularization), (terms, statistics) = paint(params)
+      (fake, regularization), terms = paint(params)
       metrics, loss = _reconstruction(config, alexnet, scene, fake)
-      return loss + regularization, (metrics | terms, statistics)
+      return loss + regularization, metrics | terms
 
     return _alone(config, state, loss)
 
@@ -187,12 +178,10 @@ def make_compressor_step(config: Config) -> Step:
     )
 
     def loss(params):
-      drawn, statistics = compressor.train(
-        params, state.generator_statistics, crops
-      )
+      drawn = compressor(params, crops)
       # Squares, as an iris is a small part of the crop, but far off when wrong.
       error = losses.squared_error(crops, drawn)
-      return error, ({'mse_eyes': error / 4.0}, statistics)
+      return error, {'mse_eyes': error / 4.0}
 
     return _alone(config, state, loss)
 
@@ -209,14 +198,12 @@ def _painter(config: Config, state: TrainState, scene: Scene) -> Callable:
   """The function from the generator's parameters to painted pictures.
 
   It returns the pictures and a term of the loss that does not depend on them,
-  and besides the parts of that term and the statistics afterwards.
+  and besides the parts of that term.
   """
   generator = make_generator(config)
 
   def paint(params: Params):
-    painted, statistics = generator.train(
-      params, state.generator_statistics, *generator_input(config, scene)
-    )
+    painted = generator(params, *generator_input(config, scene))
     regularization, terms = jnp.zeros(()), {}
     if config.preset == 'transfer':
       painted, fields = painted
@@ -224,7 +211,7 @@ def _painter(config: Config, state: TrainState, scene: Scene) -> Callable:
         scene.transfer, fields, scene.corners, scene.reference_corners
       )
     fake = masks.composite(scene.image, painted, scene.mask)
-    return (fake, regularization), (terms, statistics)
+    return (fake, regularization), terms
 
   return paint
 
@@ -282,20 +269,18 @@ def _appearance(
 def _alone(
   config: Config,
   state: TrainState,
-  loss: Callable[[Params], tuple[jax.Array, tuple[Metrics, Statistics]]],
+  loss: Callable[[Params], tuple[jax.Array, Metrics]],
 ) -> tuple[TrainState, Metrics]:
   """A step without a discriminator."""
-  (_, (metrics, statistics)), grads = jax.value_and_grad(loss, has_aux=True)(
-    state.generator
-  )
-  new_state = _update_generator(config, state, grads, statistics)
+  (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.generator)
+  new_state = _update_generator(config, state, grads)
   return new_state, metrics | {
     'generator_gradient_norm': optax.tree.norm(grads)
   }
 
 
 def _update_generator(
-  config: Config, state: TrainState, grads: Params, statistics: Statistics
+  config: Config, state: TrainState, grads: Params
 ) -> TrainState:
   """The next state, but for the discriminator."""
   optimizer, _ = make_optimizers(config)
@@ -312,7 +297,6 @@ def _update_generator(
     step=state.step + 1,
     generator=params,
     average=_average(config, state, params),
-    generator_statistics=statistics,
     generator_optimizer=moments,
   )
 

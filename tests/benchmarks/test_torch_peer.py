@@ -181,12 +181,11 @@ def test_paints_the_same_picture(walk):
   np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-  'change', [{'normalization': 'batch'}, {'adversarial_loss': 'hinge'}]
-)
-def test_refuses_what_it_does_not_have(change):
+def test_refuses_what_it_does_not_have():
   with pytest.raises(ValueError, match='has no peer'):
-    torch_networks.check(config_lib.make('gan', 'tiny', **change))
+    torch_networks.check(
+      config_lib.make('gan', 'tiny', adversarial_loss='hinge')
+    )
 
 
 def _run(*args):

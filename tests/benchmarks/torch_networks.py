@@ -34,8 +34,6 @@ def check(config: Config) -> None:
   """Raises ValueError where a configuration has what is not written here."""
   for name, allowed in (
     ('preset', ('gan', 'reference')),
-    ('normalization', ('none',)),
-    ('spectral_norm', (False,)),
     ('adversarial_loss', ('non_saturating',)),
     ('decay_steps', (0,)),
   ):

@@ -111,8 +111,8 @@ def test_training_imports_neither_tensorflow_nor_torch(synth_data, tmp_path):
 @pytest.mark.parametrize(
   ('more', 'message'),
   [
-    ([], 'no photograph at'),
-    (['--workdir', '/nonexistent'], 'no photograph at'),
+    ([], 'no photo at'),
+    (['--workdir', '/nonexistent'], 'no photo at'),
     (['--face', '0'], 'counts from 1'),
   ],
 )
@@ -152,6 +152,43 @@ def test_nothing_heavy_is_imported_to_parse(argv):
   )
   done = _run('-c', program, *argv)
   assert done.returncode == 0, done.stderr
+
+
+# Raises what Python raises where the packages of an extra are not installed.
+_BLOCKED = """
+import sys
+names = set(sys.argv[1].split(','))
+class Finder:
+  def find_spec(self, name, path=None, target=None):
+    if name.split('.')[0] in names:
+      raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+sys.meta_path.insert(0, Finder())
+from exgan_jax import cli
+sys.exit(cli.main(sys.argv[2:]))
+"""
+_TRAINING = (
+  'array_record,grain,jinja2,orbax,tensorboardX,tensorflow_datasets,google'
+)
+
+
+def test_eyes_are_opened_without_the_training_libraries(tmp_path, bundle):
+  example = pathlib.Path(exgan_jax.__file__).parent / 'photo' / 'example'
+  done = _run(
+    '-c', _BLOCKED, _TRAINING, 'inpaint', str(example / 'blinked.jpg'),
+    '--reference', str(example / 'open.jpg'),
+    '--output', str(tmp_path / 'out.png'), '--face-landmarker', str(bundle),
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'out.png').exists()
+
+
+def test_a_missing_extra_is_named(tmp_path):
+  done = _run(
+    '-c', _BLOCKED, _TRAINING, 'train', '--preset', 'gan', '--data-dir', 'none',
+    '--workdir', str(tmp_path / 'run'),
+  )  # fmt: skip
+  assert done.returncode == 2, done.stderr
+  assert "pip install 'exgan_jax[train]'" in done.stderr.splitlines()[-1]
 
 
 def test_version(capsys):

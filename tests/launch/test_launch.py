@@ -315,7 +315,7 @@ def test_tpu_workers_are_installed_started_and_stopped(tmp_path):
   try:
     for worker in workers:
       home = worker / 'exgan_jax'
-      assert (home / 'installed').read_text() == 'tpu python3\n'
+      assert (home / 'installed').read_text() == 'train,tpu python3\n'
       log = home / 'logs/worker.log'
       _wait_for(lambda log=log: log.exists() and log.read_text())
       assert log.read_text() == "train|--distributed|--workdir|a b's|x|\n"

@@ -9,7 +9,7 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from exgan_jax.errors import InputError
-from exgan_jax.face_records import record as record_lib
+from exgan_jax.face_records import example
 from tfds_celeb_id import records, spill
 
 
@@ -177,34 +177,34 @@ def _serialized(**changes):
 
 
 def test_parse_reads_what_is_stored():
-  record = record_lib.parse(_serialized())
+  record = example.parse(_serialized())
   assert (record.identity, record.filename) == ('Zoë', 'a-1.jpg')
   np.testing.assert_array_equal(record.eyes, [[1, 2], [3, 4]])
   np.testing.assert_array_equal(record.boxes, [[5, 6], [7, 8]])
   assert (record.index_in_identity, record.identity_size) == (1, 3)
   assert record.opened == 0.75
   assert (record.image, record.truth) == (b'jpeg', b'')
-  assert record_lib.parse(_serialized(truth=[b'open'])).truth == b'open'
+  assert example.parse(_serialized(truth=[b'open'])).truth == b'open'
   single = _serialized(index_in_identity=[0], identity_size=[1])
-  assert record_lib.parse(single).identity_size == 1
+  assert example.parse(single).identity_size == 1
 
 
 def test_parse_reads_irises_where_they_are_known():
-  assert record_lib.parse(_serialized()).irises is None
+  assert example.parse(_serialized()).irises is None
   known = _serialized(irises=[1.0, 2.0, 3.5, 4.0, 5.0, 6.5])
-  irises = record_lib.parse(known).irises
+  irises = example.parse(known).irises
   assert irises.dtype == np.float32
   np.testing.assert_array_equal(irises, [[1, 2, 3.5], [4, 5, 6.5]])
 
 
 def test_parse_reads_corners_that_are_known_unknown_or_not_stored():
-  corners = record_lib.parse(
+  corners = example.parse(
     _serialized(corners=[float(i) for i in range(8)])
   ).corners
   assert corners.dtype == np.float32
   np.testing.assert_array_equal(corners, np.arange(8).reshape(4, 2))
   for unknown in ({}, {'corners': [math.nan] * 8}):
-    corners = record_lib.parse(_serialized(**unknown)).corners
+    corners = example.parse(_serialized(**unknown)).corners
     assert corners.shape == (4, 2) and corners.dtype == np.float32
     assert np.isnan(corners).all()
 
@@ -234,13 +234,13 @@ def test_parse_reads_corners_that_are_known_unknown_or_not_stored():
 )
 def test_parse_refuses_what_is_not_a_record(changes):
   with pytest.raises(InputError) as caught:
-    record_lib.parse(_serialized(**changes))
+    example.parse(_serialized(**changes))
   assert '\n' not in str(caught.value)
 
 
 def test_parse_refuses_other_bytes():
   with pytest.raises(InputError):
-    record_lib.parse(b'not a record')
+    example.parse(b'not a record')
 
 
 def test_names_are_the_same_on_every_system():

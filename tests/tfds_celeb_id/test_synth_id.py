@@ -15,7 +15,7 @@ from tensorflow_datasets.core import writer
 
 import tfds_celeb_id
 from exgan_jax.errors import InputError
-from exgan_jax.face_records import record as record_lib
+from exgan_jax.face_records import example
 from tfds_celeb_id import records, synth_id
 from tfds_celeb_id.synth_id import renderer
 
@@ -109,7 +109,7 @@ def test_irises_are_read_back(built):
       [str(path) for path in built.info.splits[split].filepaths]
     )
     for i, item in enumerate(items):
-      irises = record_lib.parse(stored[i]).irises
+      irises = example.parse(stored[i]).irises
       np.testing.assert_array_equal(irises, item['irises'])
 
 

@@ -406,9 +406,7 @@ def test_any_compressor_measures_the_distance_of_codes(run, codes):
 def test_a_stranger_changes_all_but_the_model_without_exemplar(
   run, codes, tmp_path
 ):
-  gan = dataclasses.replace(
-    run, preset='gan', exemplar='none', workdir=str(tmp_path), steps=2
-  )
+  gan = dataclasses.replace(run, preset='gan', workdir=str(tmp_path), steps=2)
   train(gan)
   found = evaluate(gan.workdir, gan.data_dir, batch_size=4).metrics
   for name in ('l1_hole', 'iris_delta_e'):

@@ -17,7 +17,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.evaluation.evaluator import Evaluator
 from exgan_jax.evaluation.options import Options
 from exgan_jax.face_records import codec, pack
-from exgan_jax.face_records import record as record_lib
+from exgan_jax.face_records.example import parse
 from tfds_celeb_id import records
 
 SPLITS = ('train', 'validation', 'test', 'closed')
@@ -105,7 +105,7 @@ def test_records_of_an_earlier_version_are_packed_as_they_are(synth_data):
   example = tf_example_pb2.Example.FromString(serialized)
   del example.features.feature['corners']
   packed = pack.pack_record(example.SerializeToString(), 64, False)
-  assert np.isnan(record_lib.parse(packed).corners).all()
+  assert np.isnan(parse(packed).corners).all()
   assert b'corners' not in packed
 
 

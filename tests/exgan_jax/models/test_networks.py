@@ -61,7 +61,7 @@ def _scene(config, batch=2):
 def _made(config, make):
   network = make(config)
   params = state_lib.init_params(network, jax.random.key(0))
-  return network, params, state_lib.init_statistics(network)
+  return network, params
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,12 @@ def _made(config, make):
     (_config('reference', compute_dtype='bfloat16'), 8),
     (_config('code'), 4),
     (_config('code', compute_dtype='bfloat16'), 4),
-    (_config('reference', normalization='batch'), 8),
-    (_config('gan', normalization='batch', compute_dtype='bfloat16'), 4),
-    (_config('reference', normalization='instance'), 8),
   ],
 )
 def test_generator_paints_float32_in_range(config, channels):
-  generator, params, statistics = _made(config, state_lib.make_generator)
+  generator, params = _made(config, state_lib.make_generator)
   picture, *code = generator_input(config, _scene(config))
-  painted = generator(params, statistics, picture, *code)
+  painted = generator(params, picture, *code)
   assert picture.shape == (2, 32, 32, channels)
   assert painted.shape == (2, 32, 32, 3)
   assert painted.dtype == jnp.float32
@@ -102,11 +99,11 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
 
 
 def test_every_pixel_of_the_hole_sees_all_around_it():
-  generator, params, statistics = _made(TINY, state_lib.make_generator)
+  generator, params = _made(TINY, state_lib.make_generator)
   (picture,) = generator_input(TINY, _scene(TINY, batch=1))
 
   def centre(x):
-    return generator(params, statistics, x)[0, 13, 15].sum()
+    return generator(params, x)[0, 13, 15].sum()
 
   seen = jnp.abs(jax.grad(centre)(picture)[0]).sum(axis=-1) > 0
   assert bool(seen[:, 4:28].all())
@@ -114,11 +111,11 @@ def test_every_pixel_of_the_hole_sees_all_around_it():
 
 def test_every_number_of_the_code_reaches_the_hole():
   config = _config('code')
-  generator, params, statistics = _made(config, state_lib.make_generator)
+  generator, params = _made(config, state_lib.make_generator)
   picture, code = generator_input(config, _scene(config))
 
   def total(code):
-    return generator(params, statistics, picture, code).sum()
+    return generator(params, picture, code).sum()
 
   for slope in jax.tree.leaves(jax.grad(total)(code)):
     assert bool((jnp.abs(slope) > 0).all())
@@ -149,10 +146,10 @@ def test_a_code_is_laid_down_where_its_eye_is():
 )
 def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
   config = _config(preset)
-  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  discriminator, params = _made(config, state_lib.make_discriminator)
   scene = _scene(config)
   seen = discriminator_input(config, scene, _encoder(config), scene.image)
-  logits = discriminator(params, kept, *seen)
+  logits = discriminator(params, *seen)
   assert [part.shape for part in seen] == [
     (2, 32, 32, channels), (2, 2, 16, 16, 3), (2, codes),
   ]  # fmt: skip
@@ -162,12 +159,12 @@ def test_discriminator_returns_a_logit_a_picture(preset, channels, codes):
 @pytest.mark.parametrize('preset', PRESETS)
 def test_the_discriminator_sees_all_that_it_is_shown(preset):
   config = _config(preset)
-  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  discriminator, params = _made(config, state_lib.make_discriminator)
   scene = _scene(config)
   seen = discriminator_input(config, scene, _encoder(config), scene.image)
 
   def total(seen):
-    return discriminator(params, kept, *seen).sum()
+    return discriminator(params, *seen).sum()
 
   to_picture, to_crops, to_codes = jax.grad(total)(seen)
   # Every channel of the global branch, each eye of the local one, each number.
@@ -190,15 +187,15 @@ def test_the_code_discriminator_sees_the_code_of_the_picture_it_judges():
 
 def test_the_eye_discriminator_returns_logits_of_patches():
   config = _config('transfer')
-  discriminator, params, kept = _made(config, state_lib.make_discriminator)
+  discriminator, params = _made(config, state_lib.make_discriminator)
   scene = _scene(config)
   (crops,) = discriminator_input(config, scene, {}, scene.image)
-  logits = discriminator(params, kept, crops)
+  logits = discriminator(params, crops)
   # Crops of 16 pixels, a patch for each 4 of them, two eyes.
   assert crops.shape == (2, 2, 16, 16, 7)
   assert logits.shape == (2, 2 * 4 * 4) and logits.dtype == jnp.float32
   # It sees every channel of both crops, and of its own picture alone.
-  slopes = jax.grad(lambda x: discriminator(params, kept, x)[0].sum())(crops)
+  slopes = jax.grad(lambda x: discriminator(params, x)[0].sum())(crops)
   seen = jnp.abs(slopes).sum(axis=(2, 3)) > 0
   assert bool(seen[0].all()) and not bool(seen[1].any())
 
@@ -210,60 +207,20 @@ def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():
   crops = jnp.asarray(
     np.random.default_rng(0).uniform(-1, 1, (3, 2, 8, 8, 3)), jnp.float32
   )
-  codes = encoder(params, [], crops)
+  codes = encoder(params, crops)
   assert codes.shape == (3, 2, 6)
   np.testing.assert_allclose((codes**2).mean(axis=-1), 1.0, rtol=1e-4)
-  swapped = encoder(params, [], crops[:, ::-1])
+  swapped = encoder(params, crops[:, ::-1])
   np.testing.assert_allclose(codes, swapped[:, ::-1], rtol=1e-4, atol=1e-5)
 
 
 def test_the_compressor_has_a_decoder_a_side():
   config = _config('compressor')
-  compressor, params, kept = _made(config, state_lib.make_generator)
+  compressor, params = _made(config, state_lib.make_generator)
   crops = jnp.ones((1, 2, 8, 8, 3)) * 0.5
-  drawn = compressor(params, kept, crops)
+  drawn = compressor(params, crops)
   assert drawn.shape == crops.shape and drawn.dtype == jnp.float32
   assert bool((drawn[:, 0] != drawn[:, 1]).any())
   other = params | {'left': params['right']}
-  again = compressor(other, kept, crops)
+  again = compressor(other, crops)
   np.testing.assert_array_equal(again[:, 0], drawn[:, 1])
-
-
-def test_spectral_norm_divides_by_the_largest_singular_value():
-  config = _config('gan', spectral_norm=True)
-  discriminator, params, kept = _made(config, state_lib.make_discriminator)
-  scene = _scene(config)
-  seen = discriminator_input(config, scene, {}, scene.image)
-  train = jax.jit(discriminator.train)
-  for _ in range(50):  # A step of power iteration each.
-    logits, kept = train(params, kept, *seen)
-  plain = state_lib.make_discriminator(_config('gan'))
-  divided = jax.tree.map(
-    lambda leaf: leaf
-    / (jnp.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
-       if leaf.ndim > 1 else 1.0),
-    _without_wrappers(params),
-  )  # fmt: skip
-  np.testing.assert_allclose(logits, plain(divided, [], *seen), rtol=1e-2)
-
-
-def _without_wrappers(params):
-  if not isinstance(params, dict):
-    return params
-  if set(params) == {'layer_instance'}:
-    return params['layer_instance']
-  return {name: _without_wrappers(part) for name, part in params.items()}
-
-
-def test_batch_norm_uses_the_batch_in_training_and_averages_after():
-  config = _config('gan', normalization='batch')
-  generator, params, kept = _made(config, state_lib.make_generator)
-  inputs = generator_input(config, _scene(config))
-  train = jax.jit(generator.train)
-  trained, after = train(params, kept, *inputs)
-  assert any(bool((a != b).any()) for a, b in zip(kept, after, strict=True))
-  for _ in range(200):
-    _, after = train(params, after, *inputs)
-  np.testing.assert_allclose(
-    generator(params, after, *inputs), trained, rtol=0.05, atol=0.05
-  )

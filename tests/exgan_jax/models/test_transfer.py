@@ -86,9 +86,7 @@ def _model(scale=0.0, blend=None, seed=0):
 
 def test_untrained_it_is_the_closed_form_but_for_the_blend():
   inputs, model = _inputs(), _model()
-  painted, fields = networks.make_generator(CONFIG)(
-    model.generator, model.statistics, inputs
-  )
+  painted, fields = networks.make_generator(CONFIG)(model.generator, inputs)
   for name in ('flow', 'brightness', 'colour', 'contrast', 'paint'):
     assert not getattr(fields, name).any(), name
   blend = 1 / (1 + np.exp(-3.0))
@@ -385,7 +383,7 @@ def test_the_band_is_what_the_network_sees():
 def test_fields_are_float32_and_bounded(dtype):
   config = dataclasses.replace(CONFIG, compute_dtype=dtype)
   painted, fields = networks.make_generator(config)(
-    _model(scale=20.0).generator, [], _inputs()
+    _model(scale=20.0).generator, _inputs()
   )
   assert painted.dtype == jnp.float32
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(fields))

@@ -97,7 +97,7 @@ def test_other_files_are_refused(folder, tmp_path):
   with pytest.raises(InputError, match='cannot read'):
     export.restore(tmp_path / 'none')
   config = json.loads((folder / 'config.json').read_text())
-  compressor = config | {'preset': 'compressor', 'exemplar': 'none'}
+  compressor = config | {'preset': 'compressor'}
   (folder / 'config.json').write_text(json.dumps(compressor))
   with pytest.raises(InputError, match='does not paint'):
     export.restore(folder)

@@ -146,6 +146,27 @@ def test_a_damaged_checkpoint_is_skipped(config, whole, tmp_path, damage):
   _assert_equal(restored[0], whole)
 
 
+def test_a_checkpoint_with_removed_empty_fields_is_restored(
+  config, whole, tmp_path
+):
+  """Version 0.2 and earlier stored empty lists beside the arrays."""
+  cut = _copy(config, tmp_path)
+  shutil.rmtree(pathlib.Path(cut.workdir, FOLDER, '12'))
+  parts = {
+    'state': vars(whole) | {'generator_statistics': []},
+    'model': {'generator': whole.average, 'encoder': {}, 'statistics': []},
+  }
+  with ocp.training.Checkpointer(
+    pathlib.Path(cut.workdir, FOLDER)
+  ) as checkpointer:
+    checkpointer.save_checkpointables(12, parts, force=True)
+  with Checkpoints(cut.workdir) as checkpoints:
+    mesh = sharding.make_mesh(4)
+    step, model = checkpoints.restore_model(cut, mesh)
+    assert step == 12
+    _assert_equal(model.generator, whole.average)
+
+
 @pytest.mark.parametrize(
   'position',
   ['null', '[1]', '{}', '{"iterator": {"next_index": "x"}, "records": ""}'],

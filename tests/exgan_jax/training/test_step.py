@@ -35,9 +35,8 @@ CONFIGS = {
   'code': config_lib.make(
     'code', 'tiny', **SHRUNK, perceptual_weight=0.2
   ),
-  'normalized': config_lib.make(
-    'reference', 'tiny', **SHRUNK, normalization='batch', spectral_norm=True,
-    adversarial_loss='least_squares',
+  'least_squares': config_lib.make(
+    'reference', 'tiny', **SHRUNK, adversarial_loss='least_squares'
   ),
   'transfer': config_lib.make(
     'transfer', 'tiny', **SHRUNK, reconstruction_scales=2,
@@ -100,9 +99,7 @@ def _gradients(config, before, batch):
   scene = make_scene(config, batch, before.encoder)
 
   def paint(g):
-    painted, _ = generator.train(
-      g, before.generator_statistics, *generator_input(config, scene)
-    )
+    painted = generator(g, *generator_input(config, scene))
     if config.preset == 'transfer':
       painted, fields = painted
       extra, _ = transfer.regularization(
@@ -114,7 +111,7 @@ def _gradients(config, before, batch):
 
   def judge(d, image):
     seen = discriminator_input(config, scene, before.encoder, image)
-    return discriminator.train(d, before.discriminator_statistics, *seen)[0]
+    return discriminator(d, *seen)
 
   def generator_objective(g):
     painted, extra = paint(g)

@@ -1,0 +1,115 @@
+"""Reading a record's serialized tf.train.Example, without TensorFlow."""
+
+import math
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from jaxtyping import Float32
+
+from exgan_jax.errors import InputError
+from exgan_jax.face_records.record import UNKNOWN_CORNERS, Record
+
+_PACKAGE = 'exgan'
+_Field = descriptor_pb2.FieldDescriptorProto
+
+
+def _message_class() -> type:
+  """Returns tf.train.Example's message class, without TensorFlow.
+
+  The wire format is that of tensorflow/core/example/example.proto. The messages
+  have a pool of their own, so TensorFlow can be imported in the same process.
+  """
+  file = descriptor_pb2.FileDescriptorProto(
+    name='exgan/example.proto', package=_PACKAGE, syntax='proto3'
+  )
+
+  def add(parent, name: str, *fields: tuple[str, int, str, int]):
+    message = parent.add(name=name)
+    for number, (field, kind, type_name, label) in enumerate(fields, 1):
+      message.field.add(
+        name=field, number=number, type=kind, label=label,
+        type_name=f'.{_PACKAGE}.{type_name}' if type_name else None,
+      )  # fmt: skip
+    return message
+
+  top, one, many = (
+    file.message_type, _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED,
+  )  # fmt: skip
+  add(top, 'BytesList', ('value', _Field.TYPE_BYTES, '', many))
+  add(top, 'FloatList', ('value', _Field.TYPE_FLOAT, '', many))
+  add(top, 'Int64List', ('value', _Field.TYPE_INT64, '', many))
+  lists = [
+    (f'{name.lower()}_list', _Field.TYPE_MESSAGE, f'{name}List', one)
+    for name in ('Bytes', 'Float', 'Int64')
+  ]
+  feature = add(top, 'Feature', *lists)
+  feature.oneof_decl.add(name='kind')
+  for field in feature.field:
+    field.oneof_index = 0
+  entry = 'Features.FeatureEntry'
+  features = add(top, 'Features', ('feature', _Field.TYPE_MESSAGE, entry, many))
+  add(
+    features.nested_type, 'FeatureEntry',
+    ('key', _Field.TYPE_STRING, '', one),
+    ('value', _Field.TYPE_MESSAGE, 'Feature', one),
+  ).options.map_entry = True  # fmt: skip
+  add(top, 'Example', ('features', _Field.TYPE_MESSAGE, 'Features', one))
+  pool = descriptor_pool.DescriptorPool()
+  pool.Add(file)
+  name = f'{_PACKAGE}.Example'
+  return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+
+
+Example = _message_class()
+
+# Larger coordinates would overflow in later arithmetic.
+_LARGEST_COORDINATE = 1e5
+
+
+def parse(serialized: bytes) -> Record:
+  """Reads a record's bytes, without TensorFlow.
+
+  Raises:
+    InputError: they are not a record, or a value is out of range.
+  """
+  try:
+    feature = Example.FromString(serialized).features.feature
+    record = Record(
+      image=feature['image'].bytes_list.value[0],
+      identity=feature['identity'].bytes_list.value[0].decode(),
+      filename=feature['filename'].bytes_list.value[0].decode(),
+      eyes=_numbers(feature['eyes'], 2, 2),
+      boxes=_numbers(feature['boxes'], 2, 2),
+      opened=feature['opened'].float_list.value[0],
+      index_in_identity=feature['index_in_identity'].int64_list.value[0],
+      identity_size=feature['identity_size'].int64_list.value[0],
+      truth=b''.join(feature['truth'].bytes_list.value[:1]),
+      irises=(
+        _numbers(feature['irises'], 2, 3) if 'irises' in feature else None
+      ),
+      corners=_corners(feature),
+    )
+  except (DecodeError, IndexError, ValueError) as error:
+    raise InputError(f'not a record of a face: {error}') from error
+  if not 0 <= record.index_in_identity < record.identity_size:
+    raise InputError(f'{record.filename} has no place among its records')
+  return record
+
+
+def _corners(feature) -> Float32[np.ndarray, '4 2']:
+  # Earlier versions of the data sets do not have them.
+  if 'corners' not in feature:
+    return UNKNOWN_CORNERS
+  values = feature['corners'].float_list.value
+  if len(values) == UNKNOWN_CORNERS.size and all(map(math.isnan, values)):
+    return UNKNOWN_CORNERS
+  return _numbers(feature['corners'], *UNKNOWN_CORNERS.shape)
+
+
+def _numbers(feature, *shape: int) -> Float32[np.ndarray, '...']:
+  values = feature.float_list.value[:]
+  for value in values:
+    if not abs(value) < _LARGEST_COORDINATE:  # NaN is not, either.
+      raise ValueError(f'a coordinate is {values}')
+  return np.array(values, np.float32).reshape(shape)
