@@ -116,29 +116,42 @@ def _inpainter(
 def _inpaint(
   photo: str, reference: list[str], output: str, compare: str | None,
   workdir: str | None, step: int | None, face_landmarker: str | None,
-  face_embedding: str | None, compressor: str | None, **options,
+  face_embedding: str | None, compressor: str | None, **fields,
 ) -> None:  # fmt: skip
   from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder
   from exgan_jax.photo.inpainter import Options
+  from exgan_jax.photo.photograph import format_of
+  from exgan_jax.photo.writer import extras_note
 
-  options = Options(**options)
-  if not pathlib.Path(photo).exists():
-    raise InputError(f'no photo at {photo}')
+  options = Options(**fields)
+  if not photo or not pathlib.Path(photo).exists():
+    raise InputError(f'no photo at {photo!r}')
   with _inpainter(
     workdir, step, face_landmarker,
     face_embedding=face_embedding, compressor=compressor,
   ) as inpainter:  # fmt: skip
     if pathlib.Path(photo).is_dir():
-      faces, photos, count = inpaint_folder(
+      tally = inpaint_folder(
         inpainter, photo, reference, output, options, compare
       )
-      print(f'{faces} face(s) painted in {photos} of {count} photos')
-      print(f'details: {pathlib.Path(output) / LOG}')
+      log = pathlib.Path(output) / LOG
+      print(
+        f'{tally.faces} face(s) painted in {tally.changed} of {tally.photos}'
+        ' photos'
+      )
+      print(f'details: {log}')
+      if tally.failed:
+        raise InputError(
+          f'{tally.failed} of {tally.photos} photos could not be read or'
+          f' written; {log} says why'
+        )
       return
     result = inpaint_file(inpainter, photo, reference, output, options, compare)
   for found in result.faces:
     print(found.line(len(result.faces)))
   print(f'photo: {output}')
+  if note := extras_note(result.photograph, format_of(output)):
+    print(f'note: {note}')
   if compare:
     print(f'picture: {compare}')
 

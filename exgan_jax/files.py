@@ -16,7 +16,7 @@ import pathlib
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
@@ -97,7 +97,8 @@ def write_npz(
   import numpy as np
 
   file = io.BytesIO()
-  (np.savez_compressed if compressed else np.savez)(file, **arrays)
+  save: Callable = np.savez_compressed if compressed else np.savez
+  save(file, **arrays)
   write_bytes(path, file.getvalue())
 
 

@@ -148,13 +148,17 @@ def bench(
   state = create_state(config, mesh, _any_encoder(config))
   batch = sharding.to_device(random_batch(config), mesh)
   state, timing = time_steps(program.step, state, batch, seconds)
-  operations = []
+  operations: list[profiling.Operation] = []
   if profile is not None:
     with profiling.traced(profile, PROFILED_STEPS) as operations:
       state = _run(program.step, state, [batch] * PROFILED_STEPS)
-  rates = {'input_images_per_second': None, 'train_images_per_second': None}
+  rates: dict[str, float | None] = dict.fromkeys(
+    ('input_images_per_second', 'train_images_per_second')
+  )
   if batches is not None:
-    rates = _rates_of_input(config, mesh, program.step, state, batches, seconds)
+    rates |= _rates_of_input(
+      config, mesh, program.step, state, batches, seconds
+    )
   result = _result(config, mesh, program, timing, rates, operations)
   if output is not None:
     result.save(output)
@@ -225,7 +229,8 @@ def time_steps(
   start = time.perf_counter()
   state = _run(step, state, [batch])
   group = math.ceil(SHORTEST_GROUP / (time.perf_counter() - start))
-  times, dispatches = [], []
+  times: list[float] = []
+  dispatches: list[float] = []
   begin = time.perf_counter()
   while len(times) < FEWEST_GROUPS or time.perf_counter() - begin < seconds:
     start = time.perf_counter()
@@ -298,7 +303,10 @@ def _result(
     batch_size=config.batch_size,
     images_per_second=config.batch_size / timing.median,
     step_ms_median=1e3 * timing.median,
-    step_ms_quartiles=tuple(1e3 * time for time in timing.quartiles),
+    step_ms_quartiles=(
+      1e3 * timing.quartiles[0],
+      1e3 * timing.quartiles[1],
+    ),
     steps=timing.steps,
     dispatch_ms_median=1e3 * timing.dispatch,
     trace_seconds=program.trace_seconds,

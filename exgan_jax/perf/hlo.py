@@ -74,12 +74,16 @@ def parse(text: str) -> Program:
   Raises:
     ValueError: it has no entry computation.
   """
-  computations, entry, current = {}, '', None
+  computations: dict[str, list[Instruction]] = {}
+  entry: str = ''
+  current: list[Instruction] | None = None
   for line in text.splitlines():
-    if line[:1] in ('%', 'E') and line.endswith('{'):
-      is_entry, name = re.match(r'(ENTRY )?%?([\w.-]+)', line).groups()
+    if line.endswith('{') and (
+      head := re.match(r'(ENTRY )?%([\w.-]+)|ENTRY ([\w.-]+)', line)
+    ):
+      name = head[2] or head[3]
       current = computations[name] = []
-      entry = name if is_entry else entry
+      entry = name if line.startswith('ENTRY') else entry
     elif line.startswith('}'):
       current = None
     elif current is not None and ' = ' in line:
@@ -97,7 +101,7 @@ def executions(program: Program) -> dict[str, int]:
   A loop's as often as it does, or once where that is not known; and every
   branch of a conditional.
   """
-  times = collections.Counter()
+  times: collections.Counter[str] = collections.Counter()
 
   def run(name: str, count: int) -> None:
     times[name] += count
@@ -201,8 +205,8 @@ def _trips(program: Program, loop: Instruction) -> int:
   noted = re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.attributes)
   if noted:
     return int(noted[1])
-  name = re.search(r'\bcondition=%?([\w.-]+)', loop.attributes)[1]
-  condition = program.computations[name]
+  names = re.findall(r'\bcondition=%?([\w.-]+)', loop.attributes)
+  condition = program.computations[names[0]]
   limits = [i.operands for i in condition if i.opcode == 'constant']
   is_less = any('direction=LT' in i.attributes for i in condition)
   if is_less and len(limits) == 1 and limits[0].isdecimal():

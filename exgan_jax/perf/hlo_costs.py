@@ -57,7 +57,7 @@ def collectives(program: Program) -> list[Collective]:
   one channel is one. Loops and conditionals count as in `hlo.executions`.
   """
   times = hlo.executions(program)
-  found = {}
+  found: dict[tuple, tuple[int, int, str, int]] = {}
   for name, instructions in program.computations.items():
     for index, instruction in enumerate(instructions):
       kind = instruction.opcode.removesuffix('-start')
@@ -73,7 +73,9 @@ def collectives(program: Program) -> list[Collective]:
         kind, key = 'reduce-scatter', (name, index)
       here = (times[name], times[name] * size, kind, devices)
       found[key] = max(here, found.get(key, here))
-  totals = collections.defaultdict(lambda: (0, 0))
+  totals: dict[tuple[str, int], tuple[int, int]] = collections.defaultdict(
+    lambda: (0, 0)
+  )
   for count, size, kind, devices in found.values():
     counts, sizes = totals[kind, devices]
     totals[kind, devices] = counts + count, sizes + size

@@ -173,7 +173,7 @@ def _plan(
   )
   bound = max(bounds.values())
   seconds = max(bound, compiled.compiler_seconds or 0.0)
-  needed = compiled.bytes['peak'] + (compiled.bytes['code'] or 0)
+  needed = compiled.bytes['peak'] + (compiled.code_bytes or 0)
   fits = not compiled.refused and needed <= chip.hbm_bytes
   estimate = config.batch_size / seconds if fits else None
   steps = -(-images // config.batch_size) if images else None
@@ -199,7 +199,7 @@ def _plan(
     fits=fits,
     refused=compiled.refused,
     hbm_bytes=chip.hbm_bytes,
-    bytes_per_device=compiled.bytes,
+    bytes_per_device={**compiled.bytes, 'code': compiled.code_bytes},
     flops_per_step=compiled.flops * compiled.devices,
     flops_per_device=compiled.flops,
     hbm_traffic_per_device=compiled.hbm_traffic,
@@ -210,7 +210,9 @@ def _plan(
     steps=steps,
     hours=steps * seconds / 3600 if steps and fits else None,
     planning_seconds=time.monotonic() - start,
+    bytes_accessed_per_device=compiled.bytes_accessed,
+    compiler_seconds_per_step=compiled.compiler_seconds,
+    images_per_second_estimate=estimate,
     skipped={name: why for name, value in uncertain.items() if value is None},
     versions={name: importlib.metadata.version(name) for name in PACKAGES},
-    **uncertain,
   )

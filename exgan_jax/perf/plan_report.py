@@ -104,9 +104,8 @@ def _sweep(plan: Plan) -> list[str]:
       f'  {_gib(one.bytes_per_device["peak"]):>4}'
       f'  {one.flops_per_device / 1e12:5.2f}  {sent:12.3f}'
     )
-    if one.fits:
-      seconds = one.batch_size / one.images_per_second_estimate
-      rate = one.images_per_second_estimate
+    if rate := one.images_per_second_estimate:
+      seconds = one.batch_size / rate
       row += (
         f'  {1e3 * seconds:7.2f}  {rate:10,.0f}  {rate / one.num_devices:6,.1f}'
       )
@@ -127,5 +126,5 @@ def _chips(count: int) -> str:
   return '1 chip' if count == 1 else f'{count} chips'
 
 
-def _gib(size: int) -> str:
-  return f'{size / 2**30:.2f}'
+def _gib(size: int | None) -> str:
+  return '?' if size is None else f'{size / 2**30:.2f}'

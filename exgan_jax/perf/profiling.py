@@ -54,7 +54,7 @@ def traced(folder: str | pathlib.Path, steps: int) -> Iterator[list[Operation]]:
 
 
 def _longest(path: pathlib.Path, steps: int) -> list[Operation]:
-  spent = collections.Counter()
+  spent: dict[str, float] = collections.defaultdict(float)
   for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
     for line in plane.lines:
       for event in line.events:
@@ -64,5 +64,5 @@ def _longest(path: pathlib.Path, steps: int) -> list[Operation]:
   total = sum(spent.values())
   return [
     Operation(name, time, time / total)
-    for name, time in spent.most_common(LONGEST)
+    for name, time in sorted(spent.items(), key=lambda item: -item[1])[:LONGEST]
   ]

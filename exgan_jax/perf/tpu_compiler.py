@@ -73,7 +73,7 @@ class Compiled:
     bytes: of the HBM: `arguments` (`state` and a part of the batch, padded as
       they lie there; `state` alone is unpadded), `outputs` that do not take
       their place, `temporaries`, and `peak`, all that the compiler reserves.
-      `code`, the machine code, is besides, and None where it was not made.
+    code_bytes: of the machine code, which comes on top; None without it.
     flops: floating-point operations.
     hbm_traffic: bytes read from and written to the HBM.
     bytes_accessed: the compiler's count of bytes read and written, in whatever
@@ -85,7 +85,8 @@ class Compiled:
 
   devices: int
   refused: str
-  bytes: dict[str, int | None]
+  bytes: dict[str, int]
+  code_bytes: int | None
   flops: float
   hbm_traffic: int
   bytes_accessed: float | None
@@ -162,7 +163,10 @@ def _compile(
 ) -> Compiled:
   mesh = sharding.make_mesh(config.batch_size, config.fsdp, _devices(topology))
   lowered = lower_step(config, mesh)
-  options = {'xla_dump_to': str(folder), 'xla_dump_hlo_as_text': True}
+  options: dict[str, str | bool] = {
+    'xla_dump_to': str(folder),
+    'xla_dump_hlo_as_text': True,
+  }
   pool = concurrent.futures.ThreadPoolExecutor()
   job = pool.submit(lowered.compile, options)
   while not job.done() and (complete or not list(folder.glob(_LAST))):
@@ -180,8 +184,11 @@ def _compile(
   found = Compiled(
     devices=mesh.size,
     refused=refused,
-    bytes=hlo_costs.hbm_bytes(allocations)
-    | {'state': _state_bytes(config, mesh), 'code': None},
+    bytes={
+      **hlo_costs.hbm_bytes(allocations),
+      'state': _state_bytes(config, mesh),
+    },
+    code_bytes=None,
     flops=hlo_costs.flops(text),
     hbm_traffic=hlo_costs.hbm_traffic(program),
     bytes_accessed=None,
@@ -190,11 +197,12 @@ def _compile(
   )
   if not (complete and compiled):
     return found
-  cost = compiled.cost_analysis()
-  code = compiled.memory_analysis().generated_code_size_in_bytes
+  cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+  if cost is None or memory is None:
+    return found
   return dataclasses.replace(
     found,
-    bytes=found.bytes | {'code': code},
+    code_bytes=memory.generated_code_size_in_bytes,
     bytes_accessed=cost['bytes accessed'],
     compiler_seconds=hlo_costs.optimal_seconds(cost, program),
   )
@@ -220,7 +228,7 @@ def _devices(topology: str) -> list[Any]:
     InputError: there are no such chips.
   """
   chip, _, layout = topology.partition(':')
-  options = {}
+  options: dict[str, Any] = {}
   if chip == 'v4':
     # Both cores of a chip are one device, as on the TPUs themselves.
     options['chip_config_name'] = 'megacore'

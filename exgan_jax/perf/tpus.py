@@ -56,13 +56,14 @@ def parse(topology: str) -> tuple[str, int]:
     InputError: it is not written like one, or of an unknown chip.
   """
   match = re.fullmatch(r'(\w+):(\d+(?:x\d+)+)', topology)
-  count = math.prod(map(int, match[2].split('x'))) if match else 0
-  if not count or match[1] not in CHIPS:
+  chip, layout = match.groups() if match else ('', '0')
+  count = math.prod(map(int, layout.split('x')))
+  if not count or chip not in CHIPS:
     raise InputError(
-      f'--topology {topology!r}: it is written like v5e:16x16, of one of'
+      f'--topology {topology!r}: must look like v5e:16x16, with one of'
       f' {", ".join(CHIPS)}'
     )
-  return match[1], count
+  return chip, count
 
 
 def topology_of(chip: str, count: int) -> str:

@@ -21,7 +21,9 @@ from exgan_jax.runtime import sharding
 # Where ArcFace's and SFace's networks expect the eyes and the middle of the
 # mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
 _SIDE = 112
-_TEMPLATE = np.float32([[38.29, 51.70], [73.53, 51.50], [56.14, 92.29]])
+_TEMPLATE = np.array(
+  [[38.29, 51.70], [73.53, 51.50], [56.14, 92.29]], np.float32
+)
 _LARGEST_FILE = 2**30
 # Layers that a network begins with if it normalises its pictures itself, as
 # SFace does; others, as ArcFace's, take [-1, 1].
@@ -98,7 +100,7 @@ class CodeEmbedding:
 
     config = config_lib.load(pathlib.Path(workdir) / config_lib.FILENAME)
     mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
-    return cls(*restore_encoder(workdir, config, mesh))
+    return cls(*restore_encoder(pathlib.Path(workdir), config, mesh))
 
   def __call__(self, face: AlignedFace) -> np.ndarray:
     """Returns a float32 vector of length one."""
@@ -110,10 +112,9 @@ class CodeEmbedding:
 
 def arcface_square(face: AlignedFace) -> UInt8[np.ndarray, '112 112 3']:
   """The face where networks of ArcFace's kind expect it."""
-  points = [
-    face.matrix @ [*point, 1] for point in (*face.face.eyes, face.face.mouth)
-  ]
-  matrix, _ = cv2.estimateAffinePartial2D(np.float32(points), _TEMPLATE)
+  points = np.array([*face.face.eyes, face.face.mouth])
+  points = points @ face.matrix[:, :2].T + face.matrix[:, 2]
+  matrix, _ = cv2.estimateAffinePartial2D(points.astype(np.float32), _TEMPLATE)
   if matrix is None:
     raise InputError('a face without a shape')
   return cv2.warpAffine(

@@ -173,7 +173,8 @@ class FaceFinder:
     to_shown = cv2.getRotationMatrix2D(
       (sight.x, sight.y), sight.roll, shown / side
     )
-    to_shown[:, 2] += shown / 2 - np.array([sight.x, sight.y])
+    to_shown[0, 2] += shown / 2 - sight.x
+    to_shown[1, 2] += shown / 2 - sight.y
     upright = _cut(image, to_shown, shown)
     faces = [
       moved(face, cv2.invertAffineTransform(to_shown))
@@ -233,7 +234,7 @@ def _is_same(one, other) -> bool:
 
 def _distinct(faces: list) -> list:
   """Those that are not one of the others before them once more."""
-  kept = []
+  kept: list = []
   for face in faces:
     if not any(_is_same(face, other) for other in kept):
       kept.append(face)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import alignment
-from exgan_jax.face_records.alignment import Face
+from exgan_jax.face_records.alignment import Face, Point
 from exgan_jax.face_records.codec import scale_points
 from exgan_jax.face_records.record import OPEN_THRESHOLD
 from exgan_jax.photo.photograph import Photograph
@@ -73,7 +73,7 @@ class AlignedFace:
       )
     matrix = self.matrix * scale
     matrix[:, 2] += 0.5 * scale - 0.5
-    return square, scale_points(self.eyes, np.float32(scale)), matrix
+    return square, scale_points(self.eyes, np.array(scale, np.float32)), matrix
 
 
 def is_open(face: Face) -> bool:
@@ -89,10 +89,11 @@ def eyes_to_paint(face: Face, force: bool = False) -> tuple[bool, bool]:
   """
   if force or any(math.isnan(blink) for blink in face.blinks):
     return True, True
-  return tuple(
+  left, right = (
     1 - blink < OPEN_THRESHOLD or blink >= _WINK * max(face.blinks)
     for blink in face.blinks
   )
+  return left, right
 
 
 def opened_eyes(
@@ -102,7 +103,7 @@ def opened_eyes(
   if is_open(face):
     return eyes
   distance = np.linalg.norm(eyes[1] - eyes[0])
-  return eyes - np.float32([0, _BEHIND_LIDS * distance])
+  return eyes - np.array([0, _BEHIND_LIDS * distance], np.float32)
 
 
 def align_face(
@@ -174,15 +175,19 @@ def moved(face: Face, matrix: Float[np.ndarray, '2 3']) -> Face:
   """The face as a similarity takes it."""
   scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
-  def move(x: float, y: float) -> tuple[float, float]:
-    return tuple((matrix @ [x, y, 1]).tolist())
+  def move(point: Point) -> Point:
+    x, y = (matrix @ [*point, 1]).tolist()
+    return x, y
 
-  x, y = move(face.x, face.y)
-  corners = face.corners and tuple(move(*corner) for corner in face.corners)
+  x, y = move((face.x, face.y))
+  corners = face.corners
+  if corners is not None:
+    a, b, c, d = map(move, corners)
+    corners = a, b, c, d
   return dataclasses.replace(
     face,
-    eyes=tuple(move(*eye) for eye in face.eyes),
-    mouth=move(*face.mouth),
+    eyes=(move(face.eyes[0]), move(face.eyes[1])),
+    mouth=move(face.mouth),
     corners=corners,
     x=x,
     y=y,

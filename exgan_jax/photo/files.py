@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 import logging
 import os
@@ -23,12 +25,32 @@ logger = logging.getLogger(__name__)
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
 # Of files in a folder, those that are looked at.
-SUFFIXES = frozenset({
-  '.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp', '.gif', '.ppm',
-  '.heic', '.heif',
-})  # fmt: skip
+SUFFIXES = frozenset(
+  {
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp', '.avif'),
+    *('.tif', '.tiff', '.bmp', '.gif', '.ppm', '.pgm', '.pnm'),
+    *('.heic', '.heif', '.hif'),
+  }
+)
 
 Path = str | os.PathLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+  """What was done with a folder.
+
+  Attributes:
+    faces: that were painted.
+    changed: photos that were written.
+    failed: photos that could not be read or written.
+    photos: how many there were.
+  """
+
+  faces: int
+  changed: int
+  failed: int
+  photos: int
 
 
 def inpaint_file(
@@ -78,12 +100,13 @@ def inpaint_folder(
   output: Path,
   options: Options = DEFAULT,
   compare: Path | None = None,
-) -> tuple[int, int, int]:
+) -> Tally:
   """Opens the eyes in all photographs of a folder and of those inside it.
 
   Those in which something was painted are written under their name; those that
-  Pillow cannot write in their format become PNG. `faces.jsonl` gets a line a
-  face, and a line for what cannot be read.
+  cannot be written in their format without a loss become PNG. `faces.jsonl`
+  gets a line per face, and a line for each photo that cannot be read or
+  written; the others are not affected.
 
   Args:
     inpainter: that paints.
@@ -94,7 +117,7 @@ def inpaint_folder(
     compare: folder to write a PNG to for each photograph: before and after.
 
   Returns:
-    How many faces were painted, in how many photographs, out of how many.
+    How many of what; see `Tally`.
 
   Raises:
     InputError: a folder is missing, or holds no picture.
@@ -103,33 +126,47 @@ def inpaint_folder(
   folder, output = pathlib.Path(folder), pathlib.Path(output)
   for target in (output, *([] if compare is None else [pathlib.Path(compare)])):
     if target.resolve().is_relative_to(folder.resolve()):
-      raise InputError(f'{target} is in {folder}, the folder of photographs')
+      raise InputError(f'{target} is inside {folder}, the folder of photos')
   photos, pictures = list_pictures([folder]), list_pictures(references)
   for photo in photos:
     name = photo.relative_to(folder)
     for target in _targets(name, output, compare):
       if any(_same_file(target, picture) for picture in pictures):
-        raise InputError(f'{target} is a reference: it would be lost')
+        raise InputError(f'{target} is a reference and would be overwritten')
   candidates = _candidates(inpainter, references, pictures)
   output.mkdir(parents=True, exist_ok=True)
-  painted = changed = 0
-  with (output / LOG).open('w') as log:
+  painted = changed = failed = 0
+  with (output / LOG).open('w', encoding='utf-8') as log:
     for photo in progress.bar(photos, unit='photo', desc='inpaint'):
       name = photo.relative_to(folder)
       target, *sheets = _targets(name, output, compare)
-      found, where = _one_of_many(inpainter, photo, candidates, target, options)
-      for told in found if isinstance(found, list) else found.told():
-        line = {'photograph': name.as_posix(), **told}
+      try:
+        result, note = _one_of_many(
+          inpainter, photo, candidates, target, options
+        )
+        lines = result.told() or [{'face': None, 'done': 'no face'}]
+        if note:
+          lines = [line | {'file': note} for line in lines]
+        if result.painted:
+          painted, changed = painted + len(result.painted), changed + 1
+          for path in sheets:
+            contact_sheet.save(comparison(result.painted), path)
+      except (InputError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+          raise
+        failed += 1
+        lines = [{'face': None, 'done': _reason(error, photo)}]
+      for line in lines:
+        line = {'photograph': name.as_posix(), **line}
         log.write(json.dumps(line, allow_nan=False) + '\n')
         log.flush()
-      if isinstance(found, list):
-        continue
-      if found.painted:
-        for path in sheets:
-          contact_sheet.save(comparison(found.painted), path)
-      painted += len(found.painted)
-      changed += where is not None
-  return painted, changed, len(photos)
+  return Tally(painted, changed, failed, len(photos))
+
+
+def _reason(error: Exception, photo: pathlib.Path) -> str:
+  if isinstance(error, OSError):
+    return f'cannot be written: {error.strerror or error}'
+  return str(error).removeprefix(f'{photo}: ')
 
 
 def _targets(
@@ -156,22 +193,23 @@ def _one_of_many(
   candidates: Sequence[Candidate],
   target: pathlib.Path,
   options: Options,
-) -> tuple[Result | list[dict], pathlib.Path | None]:
-  """What was found, or a line that says why nothing was; where it is now."""
+) -> tuple[Result, str]:
+  """Paints and writes one photo; returns what was done, and a note."""
+  picture = reader.read(photo)
+  others = [c for c in candidates if not _same_file(c.name, photo)]
+  result = inpainter.open_eyes(picture, others, options)
+  if not result.painted:
+    return result, ''
+  notes = []
   try:
-    picture = reader.read(photo)
-    others = [c for c in candidates if not _same_file(c.name, photo)]
-    result = inpainter.open_eyes(picture, others, options)
-    if not result.faces:
-      return [{'face': None, 'done': 'no face'}], None
-    if not result.painted:
-      return result, None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    writer.save(result.photograph, target)
-    return result, target
-  except InputError as error:
-    reason = str(error).removeprefix(f'{photo}: ')
-    return [{'face': None, 'done': reason}], None
+    writer.check_holds(picture, photograph.format_of(target))
+  except InputError:
+    target = pathlib.Path(f'{target}.png')
+    notes.append(f'written as {target.name}')
+  notes.append(writer.extras_note(picture, photograph.format_of(target)))
+  target.parent.mkdir(parents=True, exist_ok=True)
+  writer.save(result.photograph, target)
+  return result, '; '.join(filter(None, notes))
 
 
 def list_pictures(paths: Iterable[Path]) -> list[pathlib.Path]:
@@ -184,7 +222,7 @@ def list_pictures(paths: Iterable[Path]) -> list[pathlib.Path]:
   for path in map(pathlib.Path, paths):
     if not path.is_dir():
       if not path.is_file():
-        raise InputError(f'no picture at {path}')
+        raise InputError(f'no picture at {str(path)!r}')
       found.append(path)
       continue
     inside = sorted(_pictures_in(path))
@@ -224,15 +262,17 @@ def _candidates(
     else:
       candidates += inpainter.candidates_or_none(picture)
   if not candidates:
-    raise InputError('no face in the references')
+    if all(any(_same_file(p, q) for q in photos) for p in pictures):
+      raise InputError('the reference is the photo itself; use another photo')
+    raise InputError('no face was found in the references')
   is_one_person = all(c.alone for c in candidates) and not any(
     pathlib.Path(path).is_dir() for path in references
   )
   if not inpainter.tells_people_apart and not is_one_person:
     logger.warning(
-      'nothing tells who is who among the references but where they stand in'
-      ' pictures of a burst: all others are taken for the same person'
-      ' (--face-embedding, --compressor)'
+      'people can only be told apart by their place in photos of the same size;'
+      ' otherwise all references are assumed to show the same person'
+      ' (use --face-embedding to match people)'
     )
   return candidates
 
@@ -240,10 +280,10 @@ def _candidates(
 def _check_target(target: Path, sources: Iterable[Path]) -> None:
   for source in sources:
     if _same_file(target, source):
-      raise InputError(f'{target} is an input: it would be lost')
+      raise InputError(f'{target} is an input and would be overwritten')
   folder = pathlib.Path(target).parent
   if not folder.is_dir():
-    raise InputError(f'no folder {folder} to write to')
+    raise InputError(f'cannot write {target}: the folder does not exist')
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -255,18 +295,20 @@ def _same_file(one: Path, other: Path) -> bool:
 
 def comparison(painted: Sequence[Found]):
   """Draws a row for every painted face: reference, before, after."""
-  columns = {
-    'reference': [found.choice.candidate.aligned for found in painted],
-    'before': [found.before for found in painted],
-    'after': [found.after for found in painted],
-  }
-  eyes = np.stack([found.before.eyes for found in painted])
-  shown = np.stack([face.eyes for face in columns['reference']])
+  rows = [
+    (found.choice.candidate.aligned, found.before, found.after)
+    for found in painted
+    if found.choice and found.before and found.after
+  ]
+  names = ('reference', 'before', 'after')
   return contact_sheet.make_sheet(
     {
-      name: np.stack([face.square for face in column])
-      for name, column in columns.items()
+      name: np.stack([row[i].square for row in rows])
+      for i, name in enumerate(names)
     },
-    {'eyes': eyes, 'reference_eyes': shown},
+    {
+      'eyes': np.stack([before.eyes for _, before, _ in rows]),
+      'reference_eyes': np.stack([reference.eyes for reference, _, _ in rows]),
+    },
     side=256,
   )

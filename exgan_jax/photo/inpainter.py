@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +19,14 @@ from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.painter import Painter, restore
 from exgan_jax.photo.photograph import Photograph
 from exgan_jax.photo.references import Candidate
-from exgan_jax.photo.result import OPEN, PAINTED, Found, Result, check_painted
+from exgan_jax.photo.result import (
+  NOT_ASKED_FOR,
+  OPEN,
+  PAINTED,
+  Found,
+  Result,
+  check_painted,
+)
 
 Source = str | os.PathLike | np.ndarray | Photograph
 
@@ -48,9 +56,9 @@ class Options:
 
   def __post_init__(self):
     if self.face is not None and self.all_faces:
-      raise InputError('--face and --all-faces exclude each other')
+      raise InputError('use either --face or --all-faces')
     if self.face is not None and self.face < 1:
-      raise InputError('--face counts from 1, from the left')
+      raise InputError('--face must be at least 1 (1 is the leftmost face)')
 
 
 DEFAULT = Options()
@@ -142,8 +150,9 @@ class Inpainter:
     Raises:
       InputError: it cannot be read, or there was nothing to paint.
     """
-    several = isinstance(reference, list | tuple)
-    candidates = self.candidates(reference if several else [reference])
+    if isinstance(reference, str | os.PathLike | np.ndarray | Photograph):
+      reference = [reference]
+    candidates = self.candidates(reference)
     result = self.open_eyes(reader.load(photo), candidates, Options(**options))
     check_painted(result)
     return result.photograph.seen()
@@ -160,7 +169,7 @@ class Inpainter:
       for candidate in self._candidates_in(source, number)
     ]
     if not found:
-      raise InputError('no face in the reference')
+      raise InputError('no face was found in the reference')
     return found
 
   def candidates_or_none(self, source: Source) -> list[Candidate]:
@@ -172,8 +181,9 @@ class Inpainter:
 
   def _candidates_in(self, source: Source, number: int) -> Iterable[Candidate]:
     picture = reader.load(source)
-    is_path = isinstance(source, str | os.PathLike)
-    name = os.fspath(source) if is_path else f'reference {number}'
+    name = f'reference {number}'
+    if isinstance(source, str | os.PathLike):
+      name = os.fspath(source)
     image = picture.seen()
     everybody = self.find(image)
     for face in everybody:
@@ -238,7 +248,7 @@ class Inpainter:
     target = self._candidate('', aligned, picture, alone)
     choice = references.choose(target, candidates, options.same_person)
     if choice is None:
-      reason = 'no picture of this person with open eyes among the references'
+      reason = 'no reference shows this person with open eyes'
       return picture, dataclasses.replace(found, done=reason)
     eyes = faces.eyes_to_paint(found.face, options.force)
     picture = self._painter(picture, aligned, choice.candidate.aligned, eyes)
@@ -260,7 +270,7 @@ def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
   reasons = []
   for number, face in enumerate(everybody, 1):
     if options.face is not None and number != options.face:
-      reasons.append('not asked for')
+      reasons.append(NOT_ASKED_FOR)
     elif not options.force and faces.is_open(face):
       reasons.append(OPEN)
     elif face.width < SMALLEST_FACE:
@@ -274,10 +284,13 @@ def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
     ours = ', '.join(
       str(n) for n, reason in enumerate(reasons, 1) if reason == PAINTED
     )
-    doubt = f'one of several (faces {ours}): --face N or --all-faces'
+    doubt = (
+      f'faces {ours} have closed eyes: choose one with --face N, or use'
+      ' --all-faces'
+    )
     reasons = [doubt if reason == PAINTED else reason for reason in reasons]
   return reasons
 
 
 def _eye_distance(face: Face) -> float:
-  return float(np.hypot(*np.subtract(*face.eyes)))
+  return math.dist(*face.eyes)

@@ -98,7 +98,7 @@ class ScratchPainter:
     eyes: Eyes = (True, True),
   ) -> Photograph:
     batch, matrix = _batch(self.config.resolution, face, reference)
-    batch['boxes'] = batch['boxes'] * np.float32(eyes)[None, :, None]
+    batch['boxes'] = batch['boxes'] * np.array(eyes, np.float32)[None, :, None]
     painted = np.asarray(self._paint(self._model, batch)[0])
     patch = blending.patch_of(
       painted, batch['eyes'][0], batch['boxes'][0], matrix, photograph.size
@@ -131,9 +131,9 @@ class TransferPainter:
     corners, reference_corners = transplant.corners_of(face, reference)
     trusted = transplant.shows_eyes(photograph, corners)
     batch |= {
-      'trusted': np.float32([trusted]),
+      'trusted': np.array([trusted], np.float32),
       'misplaced': np.zeros((1, 4, 2), np.float32),
-      'lids': np.float32([transplant.HALF_AXES]),
+      'lids': np.array([transplant.HALF_AXES], np.float32),
       'painted': np.array([eyes]),
     }
     fields, top = jax.device_get(self._fields(self._model, batch))
@@ -166,7 +166,7 @@ def _batch(
   square, eyes, matrix = face.at(resolution)
   eyes = faces.opened_eyes(face.face, eyes)
   shown, shown_eyes, shown_matrix = reference.at(resolution)
-  boxes = np.tile(np.float32(BOX) * np.float32(resolution), (2, 1))
+  boxes = np.tile(np.array(BOX, np.float32) * np.float32(resolution), (2, 1))
   batch = {
     'image': square, 'eyes': eyes, 'boxes': boxes,
     'corners': alignment.corners_in(face.face, matrix),
@@ -174,8 +174,7 @@ def _batch(
     'reference_corners': alignment.corners_in(reference.face, shown_matrix),
     'reference_boxes': boxes, 'valid': np.True_,
   }  # fmt: skip
-  batch = {name: np.asarray(x)[None] for name, x in batch.items()}
-  return batch, matrix
+  return {name: np.asarray(x)[None] for name, x in batch.items()}, matrix
 
 
 def _in_frame(
@@ -194,11 +193,14 @@ def _in_frame(
 
   def found(field: jax.Array, cell: int) -> np.ndarray:
     at = (places - (cell - 1) / 2) / cell
-    field = cv2.remap(
-      np.asarray(field[0]), at.astype(np.float32), None, cv2.INTER_LINEAR,
+    sampled = cv2.remap(
+      np.asarray(field[0]),
+      at.astype(np.float32),
+      None,
+      cv2.INTER_LINEAR,
       borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    return field.reshape(*places.shape[:2], -1)
+    )
+    return sampled.reshape(*places.shape[:2], -1)
 
   to_frame = np.linalg.inv(to_band[:2, :2]).astype(np.float32)
   return FrameFields(

@@ -43,6 +43,7 @@ class Photograph:
     profile: ICC profile of its colours, or none.
     metadata: what else Pillow's writers take: `exif`, `xmp`, `dpi`.
     encoding: how the file was compressed, as Pillow's writers take it.
+    extras: what else the file holds, such as a video or a depth map, in words.
   """
 
   pixels: Shaped[np.ndarray, 'h w c']
@@ -52,6 +53,7 @@ class Photograph:
   profile: bytes | None = None
   metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
   encoding: dict[str, Any] = dataclasses.field(default_factory=dict)
+  extras: str = ''
 
   @property
   def size(self) -> tuple[int, int]:
@@ -131,11 +133,10 @@ class Photograph:
       if 'sRGB' in ImageCms.getProfileDescription(profile):
         return None
       srgb = ImageCms.createProfile('sRGB')
-      return tuple(
-        ImageCms.buildTransform(
-          *ends, 'RGB', 'RGB', ImageCms.Intent.RELATIVE_COLORIMETRIC
-        )
-        for ends in ((profile, srgb), (srgb, profile))
+      intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+      return (
+        ImageCms.buildTransform(profile, srgb, 'RGB', 'RGB', intent),
+        ImageCms.buildTransform(srgb, profile, 'RGB', 'RGB', intent),
       )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
       return None  # A broken profile: no viewer heeds it either.
@@ -221,8 +222,9 @@ def _converted(image: np.ndarray, transform: Any | None) -> np.ndarray:
 def suffixes() -> dict[str, str]:
   """Endings of the files that can be written, and their formats."""
   names = {
-    '.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.webp': 'WEBP',
-    '.tif': 'TIFF', '.tiff': 'TIFF',
+    '.jpg': 'JPEG', '.jpeg': 'JPEG', '.jpe': 'JPEG', '.jfif': 'JPEG',
+    '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF',
+    '.avif': 'AVIF',
   }  # fmt: skip
   heif = dict.fromkeys(('.heic', '.heif'), 'HEIF') if heif_is_there() else {}
   return names | heif

@@ -10,11 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import pictures
 from exgan_jax.face_records.pictures import UnusablePictureError
+from exgan_jax.photo import jpeg
 from exgan_jax.photo.photograph import (
   UPRIGHT,
   Photograph,
@@ -24,13 +25,13 @@ from exgan_jax.photo.photograph import (
 )
 
 MAX_BYTES = 500_000_000
+_HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypmif1', b'ftypheim', b'ftypheis')
 # What Pillow shows as other modes than those that a photograph is kept in.
 _CONVERTED = {
   '1': 'L', 'P': 'RGB', 'PA': 'RGBA', 'RGBX': 'RGB', 'RGBa': 'RGBA',
   'La': 'LA', 'YCbCr': 'RGB',
 }  # fmt: skip
 _KEPT = ('L', 'LA', 'RGB', 'RGBA')
-_EXIF = b'Exif\0\0'
 # What TIFF files tell among the EXIF data: how their pixels lie in the file,
 # and what has its own place elsewhere (XMP, ICC).
 _LAYOUT = frozenset(
@@ -51,7 +52,7 @@ def read(path: str | os.PathLike) -> Photograph:
       data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
       raise UnusablePictureError('too large')
-    return _decoded(data)
+    return decode(data)
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror}') from error
   except UnusablePictureError as error:
@@ -71,8 +72,15 @@ def load(source: str | os.PathLike | np.ndarray | Photograph) -> Photograph:
   return from_array(source)
 
 
-def _decoded(data: bytes) -> Photograph:
-  formats = [*pictures.FORMATS, *(['HEIF'] if heif_is_there() else [])]
+def decode(data: bytes) -> Photograph:
+  """Decodes the bytes of a file.
+
+  Raises:
+    UnusablePictureError: not a picture, broken, or it would lose something.
+  """
+  formats = [*pictures.FORMATS, 'AVIF']
+  if heif_is_there():
+    formats.append('HEIF')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # Pillow warns of what is checked here.
@@ -82,7 +90,7 @@ def _decoded(data: bytes) -> Photograph:
   except UnusablePictureError:
     raise
   except Image.UnidentifiedImageError as error:
-    is_heif = data[4:8] == b'ftyp' and 'HEIF' not in formats
+    is_heif = data[4:12] in _HEIF_HEADS and 'HEIF' not in formats
     raise UnusablePictureError(
       "HEIC needs pip install 'exgan_jax[heic]'" if is_heif
       else 'not a picture'
@@ -94,7 +102,7 @@ def _decoded(data: bytes) -> Photograph:
 
 
 def _of_image(image: Image.Image, data: bytes) -> Photograph:
-  format_ = 'JPEG' if image.format == 'MPO' else image.format
+  format_ = 'JPEG' if image.format == 'MPO' else image.format or ''
   # The other pictures of a JPEG file are previews and depths of the first.
   if format_ not in ('JPEG', 'HEIF') and getattr(image, 'n_frames', 1) > 1:
     raise UnusablePictureError('holds several pictures')
@@ -112,7 +120,7 @@ def _of_image(image: Image.Image, data: bytes) -> Photograph:
   dpi = image.info.get('dpi', ())
   metadata = {
     # WebP files have no such head, and JPEG files need one.
-    'exif': exif and _EXIF + exif.removeprefix(_EXIF),
+    'exif': exif and jpeg.EXIF + exif.removeprefix(jpeg.EXIF),
     'xmp': image.info.get('xmp'),
     # Of TIFF files that tell none it is 1, of broken ones not a number.
     'dpi': dpi if all(1 < value < 65_535 for value in dpi) else None,
@@ -125,6 +133,7 @@ def _of_image(image: Image.Image, data: bytes) -> Photograph:
     image.info.get('icc_profile'),
     {name: value for name, value in metadata.items() if value},
     _encoding(image, format_, data),
+    _extras(image, format_, data),
   )
 
 
@@ -139,16 +148,26 @@ def without_layout(exif: Image.Exif) -> Image.Exif:
 
 
 def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
-  # Pillow has no colour of 16 bits. A PNG file tells its depth in byte 24.
+  # Pillow has no color of 16 bits. Byte 24 of a PNG file is its bit depth.
   if image.format == 'PNG' and data[24] == 16 and image.mode != 'I;16':
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-      raise UnusablePictureError('broken')
-    order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[pixels.shape[2]]
-    return cv2.cvtColor(pixels, order)
-  is_deep = image.format == 'TIFF' and max(image.tag_v2.get(258, [8])) > 8
+    return _deep(data)
+  if image.format == 'HEIF' and image.info.get('bit_depth', 8) > 8:
+    import pillow_heif
+
+    deep = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
+    return np.asarray(deep)
+  if image.format == 'AVIF' and _is_deep_avif(data):
+    raise UnusablePictureError(
+      'AVIF with more than 8 bits per color: convert it to PNG'
+    )
+  is_deep = (
+    isinstance(image, TiffImagePlugin.TiffImageFile)
+    and max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, [8])) > 8
+  )
   if is_deep and not image.mode.startswith('I;16'):
-    raise UnusablePictureError('TIFF of more than 8 bits a colour: use PNG')
+    raise UnusablePictureError(
+      'TIFF with more than 8 bits per color: convert it to PNG'
+    )
   if image.mode.startswith('I;16'):
     return np.array(image).astype(np.uint16)[..., None]
   if image.has_transparency_data and image.mode not in ('LA', 'RGBA'):
@@ -160,9 +179,42 @@ def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
   return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def _deep(data: bytes) -> np.ndarray:
+  """Decodes 16 bits per color."""
+  pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  if pixels is None:
+    raise UnusablePictureError('broken')
+  order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[pixels.shape[2]]
+  return cv2.cvtColor(pixels, order)
+
+
+def _is_deep_avif(data: bytes) -> bool:
+  # AV1CodecConfigurationRecord: the third byte holds high_bitdepth.
+  at = data.find(b'av1C') + 4
+  return at > 3 and len(data) > at + 2 and bool(data[at + 2] & 0x40)
+
+
+def _extras(image: Image.Image, format_: str, data: bytes) -> str:
+  """What the file holds besides the picture and its metadata, in words."""
+  found = []
+  if format_ == 'JPEG' and data[jpeg.end_of_picture(data) :].strip(b'\0'):
+    size = len(data) - jpeg.end_of_picture(data)
+    found.append(
+      f'{size / 1e6:.2f} MB after the picture (a video, gain map, depth map or'
+      ' previews)'
+    )
+  if format_ == 'HEIF':
+    if (count := getattr(image, 'n_frames', 1) - 1) > 0:
+      found.append(f'{count} more picture(s)')
+    for name, text in (('depth_images', 'a depth map'), ('aux', 'a gain map')):
+      if image.info.get(name):
+        found.append(text)
+  return ' and '.join(found)
+
+
 def _encoding(image: Image.Image, format_: str, data: bytes) -> dict[str, Any]:
   """So that what is not touched loses next to nothing."""
-  if format_ == 'JPEG':
+  if isinstance(image, JpegImagePlugin.JpegImageFile):
     sampling = JpegImagePlugin.get_sampling(image)
     return {
       'qtables': image.quantization,

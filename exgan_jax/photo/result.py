@@ -13,6 +13,7 @@ from exgan_jax.photo.photograph import Photograph
 from exgan_jax.photo.references import Choice
 
 PAINTED, OPEN = 'painted', 'the eyes look open'
+NOT_ASKED_FOR = 'not asked for'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,9 @@ def check_painted(result: Result) -> None:
   if result.painted:
     return
   if not result.faces:
-    raise InputError('no face in the photograph')
-  reasons = sorted({found.done for found in result.faces})
-  hint = ' (--force paints them nevertheless)' if OPEN in reasons else ''
-  raise InputError(f'nothing to paint: {"; ".join(reasons)}{hint}')
+    raise InputError('no face was found in the photo')
+  reasons = {found.done for found in result.faces}
+  # Faces that were not asked for are no reason if others have one.
+  reasons = sorted(reasons - {NOT_ASKED_FOR} or reasons)
+  hint = ' (--force paints them anyway)' if OPEN in reasons else ''
+  raise InputError(f'nothing was painted: {"; ".join(reasons)}{hint}')

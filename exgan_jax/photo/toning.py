@@ -17,7 +17,7 @@ _BINS = 33
 _TONED = 0.0076
 # Side of the picture that is looked at.
 _SIDE = 64
-_LUMINANCE = np.float32([0.299, 0.587, 0.114])
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

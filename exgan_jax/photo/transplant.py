@@ -36,7 +36,7 @@ _SIGMA = 0.093
 # Less detail at the eyes than this, per that of the face around them, means
 # that no eyes are to be seen.
 _DETAIL = 0.8
-_LUMINANCE = np.float32([0.299, 0.587, 0.114])
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 # Where the frame has the corners, and the centres between two of them.
 _FRAME_CORNERS = np.array(
   [(_WIDTH / 2 + x * _UNIT, _HEIGHT / 2) for x in (-0.5, -0.18, 0.18, 0.5)]
@@ -59,10 +59,10 @@ class FrameFields:
   """
 
   flow: np.ndarray
-  shading: np.ndarray
-  contrast: np.ndarray
-  blend: np.ndarray
-  paint: np.ndarray
+  shading: np.ndarray | float = 0.0
+  contrast: np.ndarray | float = 0.0
+  blend: np.ndarray | float = 1.0
+  paint: np.ndarray | float = 0.0
 
 
 def similarity(source: Corners, target: Corners) -> Float[np.ndarray, '2 3']:
@@ -123,7 +123,7 @@ def transplant(
     np.asarray(corners, np.float64), np.asarray(reference_corners, np.float64)
   )
   flow = np.zeros((_HEIGHT, _WIDTH, 2), np.float32)
-  fields = fields or FrameFields(flow, 0.0, 0.0, 1.0, 0.0)
+  fields = fields or FrameFields(flow)
 
   def of_reference(places: np.ndarray, step: float) -> np.ndarray:
     """The reference at places of the frame, in the photograph's colours."""
@@ -142,7 +142,7 @@ def transplant(
   places = applied(to_frame, _grid(*box))
 
   def enlarged(field: np.ndarray | float) -> np.ndarray | float:
-    if np.ndim(field) == 0:
+    if not isinstance(field, np.ndarray):
       return field
     found = cv2.remap(field, places, None, cv2.INTER_CUBIC)
     return found.reshape(*places.shape[:2], -1)
@@ -238,7 +238,7 @@ def _holes_box(
 
 def _outwards(places: np.ndarray, centre: np.ndarray) -> np.ndarray:
   """0 at the centre of an eye's hole, 1 at its edge."""
-  offset = (places - centre) / (np.float32(HALF_AXES) * _UNIT)
+  offset = (places - centre) / (np.array(HALF_AXES, np.float32) * _UNIT)
   return np.hypot(offset[..., 0], offset[..., 1])
 
 
@@ -303,7 +303,8 @@ def _sampled(
     sigma = 0.5 * np.sqrt((step / factor) ** 2 - 1)
     part = cv2.GaussianBlur(part, (0, 0), sigma)
   part = convert(part, photograph)
-  at = (at - np.float32([left, top]) + np.float32(0.5)) / factor - 0.5
+  at = (at - np.array([left, top], np.float32) + np.float32(0.5)) / factor
+  at -= np.float32(0.5)
   return cv2.remap(
     part, at.astype(np.float32), None, cv2.INTER_CUBIC,
     borderMode=cv2.BORDER_REPLICATE,

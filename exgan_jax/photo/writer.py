@@ -7,13 +7,13 @@ says that a trained model has painted in it (IPTC's digital source type).
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import itertools
 import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -22,6 +22,7 @@ from PIL import Image
 
 from exgan_jax import files
 from exgan_jax.errors import InputError
+from exgan_jax.photo import jpeg, reader, thumbnail
 from exgan_jax.photo.photograph import Photograph, format_of
 from exgan_jax.photo.reader import without_layout
 
@@ -46,11 +47,19 @@ _PACKET = (
   b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
   b'%s</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 )
-_JPEG_XMP = b'http://ns.adobe.com/xap/1.0/\0'
 _PNG_XMP = b'XML:com.adobe.xmp\0'
 _TIFF_XMP = 700
-_LONGEST_SEGMENT = 65_533
 _LONGEST_WEBP_SIDE = 16_383
+# XMP properties about what else a file holds: gain maps, videos, depth maps.
+_CLAIM = (
+  rb'(?:hdrgm|HDRGainMap|GDepth|GImage):\w+|(?:G?Container):Directory'
+  rb'|GCamera:(?:MotionPhoto|MicroVideo)\w*'
+)
+_CLAIMS = re.compile(
+  rb'\s(?:%b)="[^"]*"|<(%b)\b[^>]*/>|<(%b)\b[^>]*>.*?</\2>'
+  % (_CLAIM, _CLAIM, _CLAIM),
+  re.DOTALL,
+)
 # Of a PNG file, what does not depend on how its pixels are written.
 _PNG_KEPT = frozenset(
   b'iCCP sRGB gAMA cHRM cICP mDCV cLLI pHYs eXIf tEXt iTXt zTXt tIME'.split()
@@ -65,8 +74,39 @@ def save(photograph: Photograph, path: str | os.PathLike) -> None:
     InputError: there is no such format, or it cannot hold this photograph.
     OSError: the file cannot be written.
   """
-  data = encode(photograph, format_of(path))
+  format_ = format_of(path)
+  data = encode(photograph, format_)
+  _check_written(photograph, format_, data, path)
   files.write_bytes(path, data)
+
+
+def _check_written(
+  photograph: Photograph, format_: str, data: bytes, path: str | os.PathLike
+) -> None:
+  """Reads the file back before it replaces anything."""
+  again = reader.decode(data)
+  expected = photograph.pixels
+  if photograph.levels > 255 and expected.shape[2] == 2:
+    expected = expected[..., [0, 0, 0, 1]]  # As `_png_of_16_bits` writes it.
+  same = again.pixels.shape == expected.shape
+  is_lossless = format_ in ('PNG', 'TIFF') or again.encoding.get('lossless')
+  if same and is_lossless:
+    same = np.array_equal(again.pixels, expected)
+  if not same or again.profile != photograph.profile:
+    part = 'color profile' if same else 'pixels'
+    raise InputError(
+      f'{path}: the {part} would not be read back as written; try another'
+      ' format, such as .png'
+    )
+
+
+def extras_note(photograph: Photograph, format_: str) -> str:
+  """Says what becomes of what else the photo's file holds; '' if nothing."""
+  if not photograph.extras:
+    return ''
+  if photograph.format == format_ == 'JPEG':
+    return f'kept as it was, eyes included: {photograph.extras}'
+  return f'not kept: {photograph.extras}'
 
 
 def encode(photograph: Photograph, format_: str) -> bytes:
@@ -81,6 +121,17 @@ def encode(photograph: Photograph, format_: str) -> bytes:
   """
   check_holds(photograph, format_)
   same = photograph.format == format_
+  shown = _shown(photograph)
+
+  def redraw(exif: bytes) -> bytes:
+    return thumbnail.redraw(exif, shown)
+
+  metadata = dict(photograph.metadata)
+  if 'exif' in metadata:
+    metadata['exif'] = redraw(metadata['exif'])
+  if 'xmp' in metadata and not (same and format_ == 'JPEG'):
+    metadata['xmp'] = without_claims(metadata['xmp'])
+  photograph = dataclasses.replace(photograph, metadata=metadata)
   options = _options(photograph, format_)
   if photograph.levels > 255:
     encoded = _png_of_16_bits(photograph)
@@ -89,9 +140,10 @@ def encode(photograph: Photograph, format_: str) -> bytes:
     encoded = told = _written(photograph.stored, format_, options)
   if format_ == 'PNG':
     source = photograph.data if same else told
-    return _with_chunks(encoded, source, photograph.metadata.get('xmp'))
+    packet = photograph.metadata.get('xmp')
+    return _with_chunks(encoded, source, packet, redraw)
   if format_ == 'JPEG' and same:
-    return _with_segments(encoded, photograph.data)
+    return jpeg.with_metadata(encoded, photograph.data, redraw, marked)
   return encoded
 
 
@@ -125,10 +177,26 @@ def check_holds(photograph: Photograph, format_: str) -> None:
     raise InputError('too large for WEBP: end --output in .png')
   told = photograph.metadata
   longest = max(
-    len(told.get('exif', b'')), len(_JPEG_XMP + marked(told.get('xmp')))
+    len(told.get('exif', b'')), len(jpeg.XMP + marked(told.get('xmp')))
   )
-  if (format_ == 'JPEG' != photograph.format) and longest > _LONGEST_SEGMENT:
+  if (
+    format_ == 'JPEG' != photograph.format
+  ) and longest > jpeg.LONGEST_SEGMENT:
     raise InputError('too much metadata for JPEG: end --output in .png')
+
+
+def without_claims(packet: bytes | str) -> bytes:
+  """Removes from an XMP packet what no longer holds without the extras."""
+  packet = packet.encode() if isinstance(packet, str) else packet
+  return _CLAIMS.sub(b'', packet)
+
+
+def _shown(photograph: Photograph) -> np.ndarray:
+  """The picture as stored, 8 bits, for a thumbnail."""
+  stored = dataclasses.replace(
+    photograph, pixels=photograph.stored, orientation=1
+  )
+  return stored.seen()
 
 
 def _options(photograph: Photograph, format_: str) -> dict[str, Any]:
@@ -149,6 +217,8 @@ def _options(photograph: Photograph, format_: str) -> dict[str, Any]:
   if format_ == 'WEBP':
     lossless = photograph.encoding.get('lossless', not same)
     return told | {'lossless': lossless, 'exact': True, 'quality': _QUALITY}
+  if format_ == 'AVIF':
+    return told | {'quality': _QUALITY, 'subsampling': '4:4:4'}
   # TIFF not compressed, or Pillow would lose EXIF data and fail over GPS ones.
   return told | ({'quality': _QUALITY} if format_ == 'HEIF' else {})
 
@@ -178,53 +248,15 @@ def marked(packet: bytes | str | None) -> bytes:
   return packet[: ends[-1]] + _MARK + packet[ends[-1] :]
 
 
-def _with_segments(encoded: bytes, source: bytes) -> bytes:
-  """Puts the segments of a JPEG file before the picture of another one."""
-  kept, packet = [], None
-  for marker, body in _segments(source):
-    if marker == 0xE1 and body.startswith(_JPEG_XMP):
-      packet = body[len(_JPEG_XMP) :]
-    # How colours are written, and where in the file other pictures are.
-    elif not (
-      (marker == 0xEE and body.startswith(b'Adobe'))
-      or (marker == 0xE2 and body.startswith(b'MPF\0'))
-    ):
-      kept.append((marker, body))
-  kept = kept or [next(_segments(encoded))]
-  told = _JPEG_XMP + marked(packet)
-  if len(told) > _LONGEST_SEGMENT:
-    told = _JPEG_XMP + packet
-  # Some readers want EXIF data first.
-  heads = (body.startswith((b'JFIF', b'JFXX', b'Exif')) for _, body in kept)
-  first = sum(itertools.takewhile(bool, heads))
-  kept.insert(first, (0xE1, told))
-  end = 2 + sum(4 + len(body) for _, body in _segments(encoded))
-  return b'\xff\xd8' + b''.join(
-    struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
-    for marker, body in kept
-  ) + encoded[end:]  # fmt: skip
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-  """What an application or a person has told in a JPEG file's head."""
-  at = 2
-  while at + 4 <= len(data):
-    while data[at : at + 2] == b'\xff\xff':  # Padding.
-      at += 1
-    _, marker, length = struct.unpack('>BBH', data[at : at + 4])
-    if marker in (0xD9, 0xDA) or data[at] != 0xFF or length < 2:
-      return
-    if 0xE0 <= marker <= 0xEF or marker == 0xFE:
-      yield marker, data[at + 4 : at + 2 + length]
-    at += 2 + length
-
-
 def _with_chunks(
-  encoded: bytes, source: bytes, packet: bytes | str | None
+  encoded: bytes,
+  source: bytes,
+  packet: bytes | str | None,
+  redraw: Callable[[bytes], bytes],
 ) -> bytes:
   """Puts what a PNG file tells, and an XMP packet, into another one."""
   kept = [
-    (name, body)
+    (name, redraw(body) if name == b'eXIf' else body)
     for name, body in _chunks(source)
     if name in _PNG_KEPT and not body.startswith(_PNG_XMP)
   ]

@@ -113,7 +113,7 @@ def test_training_imports_neither_tensorflow_nor_torch(synth_data, tmp_path):
   [
     ([], 'no photo at'),
     (['--workdir', '/nonexistent'], 'no photo at'),
-    (['--face', '0'], 'counts from 1'),
+    (['--face', '0'], 'at least 1'),
   ],
 )
 def test_inpaint_says_what_is_wrong(tmp_path, capsys, more, message):

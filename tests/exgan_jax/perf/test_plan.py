@@ -371,8 +371,8 @@ def test_the_slowest_part_sets_the_pace(monkeypatch, tmp_path):
     refused='',
     bytes={
       'arguments': 1, 'outputs': 0, 'temporaries': 1, 'peak': 2, 'state': 1,
-      'code': 5,
     },
+    code_bytes=5,
     flops=197e12,
     hbm_traffic=2 * 819 * 10**9,
     bytes_accessed=1.0,

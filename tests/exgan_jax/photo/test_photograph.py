@@ -239,19 +239,22 @@ def test_jpeg_loses_next_to_nothing(tmp_path, kind):
   saved = _save(path, tmp_path / 'b.jpg')
 
   def others_of(path):
-    left = (JPEG_XMP, b'Adobe', b'MPF\0')
+    left = (JPEG_XMP, b'Adobe')
+    if kind == 'several':  # Its positions change.
+      left = (*left, b'MPF\0')
     return [part for part in _segments(path) if not part[1].startswith(left)]
 
   if others_of(path):
     assert others_of(saved) == others_of(path)
   else:
     assert others_of(saved)[0][1].startswith(b'JFIF\0')
-  assert len(list(_segments(saved))) == len(others_of(saved)) + 1
+  count = len(others_of(saved)) + 1 + (kind == 'several')
+  assert len(list(_segments(saved))) == count
   assert ('source' in _told(saved)) == (kind == 'camera')
   if kind == 'camera':  # Some readers look for EXIF data there only.
     assert next(_segments(saved))[1].startswith(b'Exif')
   with Image.open(path) as before, Image.open(saved) as after:
-    assert after.format == 'JPEG'
+    assert after.format == before.format
     assert after.quantization == before.quantization
     assert after.info.get('progressive') == before.info.get('progressive')
     if kind not in ('440', '411'):  # Pillow has no such kinds.
