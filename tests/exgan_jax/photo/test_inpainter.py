@@ -126,7 +126,9 @@ def test_which_of_several_faces(inpainter, finder):
   assert done(face=2) == [False, True, False]
   assert done(face=3) == [False, False, False]
   assert done(face=3, force=True) == [False, False, True]
-  with pytest.raises(InputError, match='faces 1, 2 have closed eyes: choose one with --face N'):
+  with pytest.raises(
+    InputError, match='faces 1, 2 have closed eyes: choose one with --face N'
+  ):
     inpainter(photo, reference)
   with pytest.raises(InputError, match='--face 4: only 3'):
     done(face=4)
@@ -254,7 +256,11 @@ def test_no_input_is_ever_written_over(inpainter, files):
 
 @pytest.mark.parametrize(
   ('output', 'message'),
-  [('o.gif', 'should end in'), ('none/o.png', 'folder does not exist'), ('o', 'end in')],
+  [
+    ('o.gif', 'should end in'),
+    ('none/o.png', 'folder does not exist'),
+    ('o', 'end in'),
+  ],
 )
 def test_outputs_that_cannot_be(inpainter, files, output, message):
   with pytest.raises(InputError, match=message):
@@ -305,7 +311,9 @@ def test_a_folder_loses_neither_references_nor_results(
   before = same.read_bytes()
   for where in ({'output': references}, {'compare': references}):
     folders = {'output': files / 'out', **where}
-    with pytest.raises(InputError, match='is a reference and would be overwritten'):
+    with pytest.raises(
+      InputError, match='is a reference and would be overwritten'
+    ):
       files_lib.inpaint_folder(inpainter, photos, [references], **folders)
   assert same.read_bytes() == before
   same.unlink()
