@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.alignment import Face
-from exgan_jax.photo import faces, reader, references
+from exgan_jax.photo import faces, reader, references, scene
 from exgan_jax.photo.embedding import CodeEmbedding, OnnxEmbedding
 from exgan_jax.photo.face_search import FaceFinder
 from exgan_jax.photo.faces import AlignedFace
@@ -23,10 +23,12 @@ from exgan_jax.photo.result import (
   NOT_ASKED_FOR,
   OPEN,
   PAINTED,
+  POOR,
   Found,
   Result,
   check_painted,
 )
+from exgan_jax.photo.scene import Scene
 
 Source = str | os.PathLike | np.ndarray | Photograph
 
@@ -186,21 +188,25 @@ class Inpainter:
       name = os.fspath(source)
     image = picture.seen()
     everybody = self.find(image)
+    surroundings = scene.scene_of(image, everybody)
     for face in everybody:
       try:
         aligned = faces.align_face(picture, image, face)
       except InputError:
         continue
-      yield self._candidate(name, aligned, picture, len(everybody) == 1)
+      yield self._candidate(name, aligned, surroundings, len(everybody) == 1)
 
   def _candidate(
-    self, name: str, aligned: AlignedFace, picture: Photograph, alone: bool
+    self, name: str, aligned: AlignedFace, surroundings: Scene, alone: bool
   ) -> Candidate:
     return Candidate(
-      name, aligned, picture.size, alone,
+      name,
+      aligned,
+      alone,
+      surroundings,
       embedding=self._embed and self._embed(aligned),
       code=self._code and self._code(aligned),
-    )  # fmt: skip
+    )
 
   def open_eyes(
     self,
@@ -219,50 +225,90 @@ class Inpainter:
       raise InputError(
         f'--face {options.face}: only {len(everybody)} face(s) were found'
       )
-    reasons = _reasons(everybody, options)
+    surroundings = scene.scene_of(image, everybody)
     found = []
     for number, (face, reason) in enumerate(
-      zip(everybody, reasons, strict=True), 1
+      zip(everybody, _reasons(everybody, options), strict=True), 1
     ):
       done = Found(number, face, reason)
       if reason == PAINTED:
-        picture, done = self._paint(
-          picture, image, done, len(everybody) == 1, candidates, options
+        alone = len(everybody) == 1
+        done = self._chosen(
+          picture, image, done, surroundings, alone, candidates, options
         )
       found.append(done)
+    for i, done in enumerate(_without_doubles(found)):
+      if done.done == PAINTED:
+        picture, done = self._painted(picture, done, options)
+      found[i] = done
     return Result(picture, tuple(found))
 
-  def _paint(
+  def _chosen(
     self,
     picture: Photograph,
     image: np.ndarray,
     found: Found,
+    surroundings: Scene,
     alone: bool,
     candidates: Sequence[Candidate],
     options: Options,
-  ) -> tuple[Photograph, Found]:
+  ) -> Found:
+    """Chooses a reference for a face, or says why there is none."""
     try:
       aligned = faces.align_face(picture, image, found.face)
     except InputError as error:
-      return picture, dataclasses.replace(found, done=str(error))
-    target = self._candidate('', aligned, picture, alone)
+      return dataclasses.replace(found, done=str(error))
+    target = self._candidate('', aligned, surroundings, alone)
     choice = references.choose(target, candidates, options.same_person)
     if choice is None:
       reason = 'no reference shows this person with open eyes'
-      return picture, dataclasses.replace(found, done=reason)
+      return dataclasses.replace(found, done=reason)
+    found = dataclasses.replace(found, choice=choice, before=aligned)
+    reference = choice.candidate.aligned
+    problems = references.problems(aligned, reference, choice)
+    if problems and not options.force:
+      reason = f'{POOR}{choice.candidate.name}: {", ".join(problems)}'
+      return dataclasses.replace(found, done=reason)
+    notes = [*problems, *references.notes(aligned, reference)]
+    return dataclasses.replace(found, note='; '.join(notes))
+
+  def _painted(
+    self, picture: Photograph, found: Found, options: Options
+  ) -> tuple[Photograph, Found]:
+    assert found.before is not None and found.choice is not None
     eyes = faces.eyes_to_paint(found.face, options.force)
-    picture = self._painter(picture, aligned, choice.candidate.aligned, eyes)
+    picture = self._painter(
+      picture, found.before, found.choice.candidate.aligned, eyes
+    )
     after = picture.seen()
-    again = self._finder.again(after, found.face)
     return picture, dataclasses.replace(
       found,
-      choice=choice,
       eyes=eyes,
-      again=again,
-      note=references.weakness(aligned, choice.candidate.aligned),
-      before=aligned,
+      again=self._finder.again(after, found.face),
       after=faces.align_face(picture, after, found.face),
     )
+
+
+def _without_doubles(found: Sequence[Found]) -> list[Found]:
+  """Leaves out faces that would get the eyes of one and the same person."""
+  chosen = [
+    each.choice.candidate.aligned
+    for each in found
+    if each.done == PAINTED and each.choice
+  ]
+  kept = []
+  for each in found:
+    if each.done == PAINTED and each.choice:
+      reference = each.choice.candidate.aligned
+      if sum(other is reference for other in chosen) > 1:
+        name = each.choice.candidate.name
+        each = dataclasses.replace(
+          each,
+          done=f'{name} would be used for several people: add a reference for'
+          ' each, or choose one face with --face N',
+        )
+    kept.append(each)
+  return kept
 
 
 def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:

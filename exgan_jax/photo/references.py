@@ -1,10 +1,10 @@
-"""Whose eyes to paint: the best picture of the same person, and why it is.
+"""Chooses the reference photo for a face, and says what speaks for it.
 
-A candidate is good where it is sharp, its eyes are well open, and it looks the
-same way in the same light as the face to be painted. Whether it is the same
-person is told by, in this order: a face embedding, if the user has one; the
-same place in a picture of the same size, as in a burst; and for what it is
-worth, the codes of a compressor.
+A candidate is good if it is sharp, its eyes are well open, and it faces the
+same way in the same light as the face to paint. Whether it shows the same
+person is decided, in this order, by a face embedding, if there is one; by the
+same place in the same scene, as in a burst; or, roughly, by the codes of a
+compressor.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax.photo import faces, toning
+from exgan_jax.photo import faces, scene, toning
 from exgan_jax.photo.faces import AlignedFace
+from exgan_jax.photo.scene import Scene
 
 # Of an embedding's cosine: those of SFace and ArcFace give some 0.3 to 0.4 as
 # the border between one person and two.
@@ -29,9 +30,19 @@ _BURST_GROWTH = 1.25
 # How far something may be off before it counts for a third.
 _POSE_DEGREES = 20.0
 _LIGHT_LAB = 25.0
+# A reference is refused if its eyes are closer than this share of the photo's,
+# less sharp, or on a head turned by more degrees.
+_SMALLEST_SHARE, _BLURRED, _TURNED_AWAY = 0.2, 0.12, 45.0
 # Where in an aligned picture the skin is that shows the light, per its side.
 _CHEEKS = (slice(128, 176), slice(64, 192))
 _EYES = (slice(84, 132), slice(56, 200))
+
+_REASONS = {
+  'embedding': 'same person by face recognition',
+  'place': 'same person by the place in the same scene',
+  'compressor': 'same person as far as the eyes tell',
+  'you': 'assumed to be the same person',
+}
 
 Embed = Callable[[AlignedFace], np.ndarray]
 
@@ -43,16 +54,16 @@ class Candidate:
   Attributes:
     name: of the picture that it is in.
     aligned: the face.
-    size: height and width of its picture.
-    alone: whether it is the only face there.
+    alone: whether it is the only face in its photo.
+    scene: what surrounds the faces of its photo; None if not known.
     embedding: of the person, a vector of length one; None without a network.
     code: of its eyes, a vector of length one; None without a compressor.
   """
 
   name: str
   aligned: AlignedFace
-  size: tuple[int, int]
   alone: bool
+  scene: Scene | None = None
   embedding: np.ndarray | None = None
   code: np.ndarray | None = None
 
@@ -80,6 +91,30 @@ class Choice:
   light: float
   person: float
   told_by: str
+
+  def words(self) -> str:
+    """What speaks for it, for people."""
+
+    def rank(value: float, *borders: float) -> int:
+      return sum(value < border for border in borders)
+
+    sharp = ('sharp', 'a little soft', 'blurred')
+    wide = ('eyes wide open', 'eyes half open')
+    pose = (
+      'faces the same way',
+      'faces a slightly different way',
+      'faces another way',
+    )
+    light = ('similar light', 'different light', 'very different light')
+    return ', '.join(
+      [
+        sharp[rank(self.sharp, 0.6, 0.3)],
+        wide[rank(self.open, 0.75)],
+        pose[rank(self.pose, 0.8, 0.3)],
+        light[rank(self.light, 0.5, 0.05)],
+        _REASONS[self.told_by],
+      ]
+    )
 
   def told(self) -> dict[str, float | str]:
     """The numbers, for a report."""
@@ -114,9 +149,7 @@ def choose(
 
 def _judge(target: Candidate, candidate: Candidate) -> Choice:
   ours, theirs = target.aligned, candidate.aligned
-  turn = math.hypot(
-    ours.face.yaw - theirs.face.yaw, ours.face.pitch - theirs.face.pitch
-  )
+  turn = _turn(ours, theirs)
   shades = np.linalg.norm(_cheeks(ours.square) - _cheeks(theirs.square))
   person, told_by = _likeness(target, candidate)
   parts = {
@@ -130,6 +163,13 @@ def _judge(target: Candidate, candidate: Candidate) -> Choice:
   return Choice(candidate, math.prod(parts.values()), **parts, told_by=told_by)
 
 
+def _turn(one: AlignedFace, other: AlignedFace) -> float:
+  """Degrees between the directions that two heads face."""
+  return math.hypot(
+    one.face.yaw - other.face.yaw, one.face.pitch - other.face.pitch
+  )
+
+
 def _likeness(target: Candidate, candidate: Candidate) -> tuple[float, str]:
   if target.embedding is not None and candidate.embedding is not None:
     return float(target.embedding @ candidate.embedding), 'embedding'
@@ -141,13 +181,15 @@ def _likeness(target: Candidate, candidate: Candidate) -> tuple[float, str]:
 
 
 def _same_place(target: Candidate, candidate: Candidate) -> bool:
-  if target.size != candidate.size:
+  if target.scene is None or candidate.scene is None:
+    return False
+  if not scene.is_same(target.scene, candidate.scene):
     return False
   ours, theirs = target.aligned.face, candidate.aligned.face
   apart = math.hypot(ours.x - theirs.x, ours.y - theirs.y)
   growth = max(ours.width, theirs.width) / min(ours.width, theirs.width)
   # A face that fills its picture is at the same place in anybody's.
-  crowded = ours.width > 0.3 * min(target.size)
+  crowded = ours.width > 0.3 * min(target.scene.size)
   return (
     not crowded
     and apart < _BURST_SHIFT * min(ours.width, theirs.width)
@@ -155,17 +197,41 @@ def _same_place(target: Candidate, candidate: Candidate) -> bool:
   )
 
 
-def weakness(target: AlignedFace, reference: AlignedFace) -> str:
-  """Says in words what makes a reference a poor one; empty if nothing does."""
+def problems(
+  target: AlignedFace, reference: AlignedFace, choice: Choice
+) -> list[str]:
+  """Says what makes a reference too poor to use; empty if nothing does."""
+  found = []
+  ours, theirs = (math.dist(*each.face.eyes) for each in (target, reference))
+  if theirs < _SMALLEST_SHARE * ours:
+    found.append(
+      f'the face in the reference is too small (eyes {theirs:.0f} px apart,'
+      f' {ours:.0f} px in the photo)'
+    )
+  if choice.sharp < _BLURRED:
+    found.append('the reference is too blurred')
+  turn = _turn(target, reference)
+  if turn > _TURNED_AWAY:
+    found.append(f'the heads are turned {turn:.0f} degrees apart')
+  return found
+
+
+def notes(target: AlignedFace, reference: AlignedFace) -> list[str]:
+  """Says what will not be perfect about the result."""
+  found = []
   ours, theirs = (
     toning.of_picture(face.square) for face in (target, reference)
   )
-  if ours is None and theirs is not None:
-    return (
-      'the reference has no colours of its own: the eyes get those of the skin'
-      ' around them'
+  if theirs is not None and ours is None:
+    found.append(
+      'the reference has no color: the eyes get the colors of the skin'
     )
-  return ''
+  distances = [math.dist(*each.face.eyes) for each in (target, reference)]
+  if distances[1] < distances[0] / 2:
+    found.append(
+      'the face in the reference is much smaller: the eyes will be soft'
+    )
+  return found
 
 
 def sharpness(square: UInt8[np.ndarray, '256 256 3']) -> float:

@@ -14,6 +14,7 @@ from exgan_jax.photo.references import Choice
 
 PAINTED, OPEN = 'painted', 'the eyes look open'
 NOT_ASKED_FOR = 'not asked for'
+POOR = 'poor reference '
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +60,14 @@ class Found:
   def line(self, count: int) -> str:
     """The same for people, of one face of so many."""
     text = f'face {self.number} of {count}: {self.done}'
-    if self.choice is None:
+    if self.choice is None or self.done != PAINTED:
       return text
     seen = 'not found again'
     if self.again is not None:
       seen = f'closed {_each(self.face)} -> {_each(self.again)}'
-    told = self.choice.told()
-    by = told.pop('told_by')
-    reasons = ', '.join(f'{name} {value:.2f}' for name, value in told.items())
     lines = [
       f'{text} {self.painted_eyes} from {self.choice.candidate.name} ({seen})',
-      f'  chosen for: {reasons} (by {by})',
+      f'  reference: {self.choice.words()}',
     ]
     if self.note:
       lines.append(f'  note: {self.note}')
@@ -140,5 +138,6 @@ def check_painted(result: Result) -> None:
   reasons = {found.done for found in result.faces}
   # Faces that were not asked for are no reason if others have one.
   reasons = sorted(reasons - {NOT_ASKED_FOR} or reasons)
-  hint = ' (--force paints them anyway)' if OPEN in reasons else ''
+  can_force = any(r == OPEN or r.startswith(POOR) for r in reasons)
+  hint = ' (--force paints them anyway)' if can_force else ''
   raise InputError(f'nothing was painted: {"; ".join(reasons)}{hint}')

@@ -7,7 +7,7 @@ import drawn
 import numpy as np
 import pytest
 
-from exgan_jax.photo import faces, photograph, references
+from exgan_jax.photo import faces, photograph, references, scene
 from exgan_jax.photo.references import Candidate
 
 
@@ -20,7 +20,7 @@ def _candidate(finder, size, person, name='', **changes):
   image = finder.draw(size, person)
   face = dataclasses.replace(finder.faces[size][0], **changes)
   aligned = faces.align_face(photograph.from_array(image), image, face)
-  return Candidate(name or str(size), aligned, size, True)
+  return Candidate(name or str(size), aligned, True)
 
 
 @pytest.fixture(scope='module')
@@ -83,16 +83,23 @@ def test_an_embedding_tells_people_apart(target, good):
   assert references.choose(ours, [other], same_person=0.1) is not None
 
 
+def _waves(seed):
+  rows, columns = np.mgrid[:400, :900]
+  phase = (columns * (1 + seed) + rows * (2 - 3 * seed)) / 90
+  waves = 128 + 60 * np.sin(phase + np.arange(3)[:, None, None])
+  return np.moveaxis(waves, 0, -1).astype(np.uint8)
+
+
 def test_in_a_burst_the_place_tells(finder):
-  def at(size, x, name):
+  def at(size, x, name, seed=0):
     image = finder.draw(size, (5, 0, name == 'target'), side=100)
     # One of several faces in a wide picture.
     face = finder.faces[size][0]
-    canvas = np.full((400, 900, 3), 128, np.uint8)
+    canvas = _waves(seed)
     canvas[100:300, x : x + 220] = image
     moved = faces.moved(face, np.array([[1.0, 0, x], [0, 1, 100]]))
     aligned = faces.align_face(photograph.from_array(canvas), canvas, moved)
-    return Candidate(name, aligned, (400, 900), False)
+    return Candidate(name, aligned, False, scene.scene_of(canvas, [moved]))
 
   target = at((200, 220), 300, 'target')
   near, far = at((200, 220), 310, 'near'), at((200, 220), 600, 'far')
@@ -100,8 +107,10 @@ def test_in_a_burst_the_place_tells(finder):
   near = _changed(near, 'near', blurred)
   choice = references.choose(target, [far, near])
   assert choice.candidate.name == 'near' and choice.told_by == 'place'
-  elsewhere = dataclasses.replace(near, size=(400, 800))
-  assert references.choose(target, [far, elsewhere]).candidate.name == 'far'
+  # The same place in a photo of the same size, but of another scene.
+  elsewhere = at((200, 220), 310, 'elsewhere', seed=1)
+  choice = references.choose(target, [elsewhere])
+  assert choice.told_by == 'you'
 
 
 def test_codes_tell_for_what_they_are_worth(target, good):
@@ -133,3 +142,29 @@ def test_sharpness_falls_with_every_blur(good):
   ]
   assert values == sorted(values, reverse=True) and values[-1] < 0.2
   assert references.sharpness(np.full((256, 256, 3), 7, np.uint8)) == 0
+
+
+@pytest.mark.parametrize(
+  ('changes', 'problem'),
+  [
+    ({}, None),
+    ({'yaw': 60.0}, 'turned'),
+    ({'blurred': 8}, 'blurred'),
+    ({'small': 0.15}, 'too small'),
+  ],
+)
+def test_a_poor_reference_is_said_to_be_one(target, good, changes, problem):
+  other = _changed(good, 'other', yaw=changes.get('yaw', 0.0))
+  if 'blurred' in changes:
+    square = cv2.GaussianBlur(good.aligned.square, (0, 0), changes['blurred'])
+    other = _changed(good, 'other', square)
+  if 'small' in changes:
+    scale = changes['small']
+    moved = faces.moved(
+      good.aligned.face, np.array([[scale, 0, 0], [0, scale, 0]])
+    )
+    other = _changed(good, 'other', eyes=moved.eyes)
+  choice = references.choose(target, [other])
+  found = references.problems(target.aligned, other.aligned, choice)
+  assert (problem is None and not found) or problem in ' '.join(found)
+  assert choice.words().endswith('assumed to be the same person')
