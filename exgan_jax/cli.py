@@ -265,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     '--references',
     type=int,
     default=1,
-    help='number of reference images per picture',
+    help='reference images per picture, combined (default: 1)',
   )
   add('--compressor', help='workdir of a compressor, for the code metrics')
   _add_inception(evaluate)
@@ -279,14 +279,19 @@ def _parser() -> argparse.ArgumentParser:
     metavar='DIR',
     help='write every picture as PNG to this folder',
   )
-  add('--batch-size', type=int, default=32, help='pictures per batch')
+  add(
+    '--batch-size',
+    type=int,
+    default=32,
+    help='pictures per batch (default: 32)',
+  )
   add(
     '--output', required=True,
     help='results.json to write; a .png, .npz and .csv are written beside it',
   )  # fmt: skip
   add(
     '--watch', dest='follow', action='store_true',
-    help='evaluate checkpoints as a run writes them, until its last step',
+    help='evaluate every new checkpoint until the last step of the run',
   )  # fmt: skip
   add(
     '--timeout',
@@ -302,12 +307,17 @@ def _parser() -> argparse.ArgumentParser:
   add = score.add_argument
   add('originals', help='folder of the original pictures')
   add('results', help='folder of results with the same file names')
-  add('--masks', help='folder of hole masks, white on black')
+  add('--masks', help='folder of mask images, white inside the hole')
   add(
     '--method', help="the method's name in tables (default: its folder's name)"
   )
   _add_inception(score)
-  add('--batch-size', type=int, default=32, help='pictures per batch')
+  add(
+    '--batch-size',
+    type=int,
+    default=32,
+    help='pictures per batch (default: 32)',
+  )
   add(
     '--output', required=True,
     help='score.json to write; a .csv is written beside it',

@@ -43,16 +43,20 @@ def _add_inpaint(commands: argparse._SubParsersAction) -> None:
   )  # fmt: skip
   add(
     '--compare', metavar='PATH',
-    help='PNG to write with reference, before and after; or a folder',
+    help='comparison PNG (reference, before, after), or a folder of them',
   )  # fmt: skip
   which = inpaint.add_mutually_exclusive_group()
   which.add_argument(
-    '--face', type=int, help='which face to paint, counted from the left'
+    '--face', type=int, help='which face to paint; 1 is the leftmost'
   )
   which.add_argument(
     '--all-faces', action='store_true', help='paint every face with closed eyes'
   )
-  add('--force', action='store_true', help='also paint eyes that look open')
+  add(
+    '--force',
+    action='store_true',
+    help='also paint eyes that look open, or from a poor reference',
+  )
   _add_model(inpaint)
   add(
     '--face-embedding', metavar='FILE',

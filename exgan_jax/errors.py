@@ -1,5 +1,5 @@
-"""The one error that the user, and not the program, has to mend."""
+"""The error for bad input, which the user can fix."""
 
 
 class InputError(ValueError):
-  """Something given from outside cannot be used; the message is one line."""
+  """Input cannot be used. The message is one line and says what to do."""
