@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import io
 import logging
 import os
 import pathlib
@@ -39,6 +40,10 @@ _NOT_BENCHED = _NOT_PLANNED - {
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a command and returns its exit code: 2 for input it cannot use."""
+  for stream in (sys.stdout, sys.stderr):
+    # File names may hold bytes that the terminal's encoding does not have.
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='backslashreplace')
   logging.basicConfig(
     level=logging.WARNING, format='exgan: %(message)s', force=True
   )

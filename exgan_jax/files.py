@@ -177,16 +177,30 @@ def read_npz(
   return arrays
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, field: str = 'metrics') -> None:
   """Checks, before hours of work, that results can be written to a file.
 
+  Args:
+    path: of the file.
+    field: that every file of the kind to write has. A file that exists must
+      have it: nothing else is overwritten.
+
   Raises:
-    InputError: it does not end in `.json`, is a folder, or its folder cannot be
-      written to.
+    InputError: it does not end in `.json`, is a folder, holds something else,
+      or its folder cannot be written to.
   """
   path = pathlib.Path(path)
   if path.suffix != '.json' or path.is_dir():
     raise InputError(f'--output must be a path ending in .json, not {path}')
+  if path.is_file():
+    try:
+      is_ours = field in read_json(path)
+    except InputError:
+      is_ours = False
+    if not is_ours:
+      raise InputError(
+        f'{path} exists and holds something else: choose another --output'
+      )
   check_folder_of(path)
 
 

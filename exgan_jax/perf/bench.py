@@ -140,7 +140,7 @@ def bench(
   if not (math.isfinite(seconds) and seconds > 0):
     raise InputError('--seconds must be positive')
   if output is not None:
-    check_output(output)
+    check_output(output, 'step_ms_median')
   mesh = sharding.make_mesh(config.batch_size, config.fsdp)
   # First of all: a wrong folder is not to be told after minutes.
   batches = train_batches.train_batches(config) if config.data_dir else None

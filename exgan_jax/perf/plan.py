@@ -131,7 +131,7 @@ def plan(
       cannot be written.
   """
   if output is not None:
-    check_output(output)
+    check_output(output, 'topology')
   if images is not None and images < 1:
     raise InputError('--images must be at least 1')
   chip, count = tpus.parse(topology)

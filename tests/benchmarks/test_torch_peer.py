@@ -18,6 +18,8 @@ from exgan_jax.runtime import sharding
 from exgan_jax.training import state
 from exgan_jax.training.step import jitted, make_train_step
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch', reason='the peer is PyTorch')
 
 BENCHMARKS = pathlib.Path(__file__).parent

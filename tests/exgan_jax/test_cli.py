@@ -226,3 +226,12 @@ def test_ctrl_c_skips_the_clean_up_that_crashes():
   done = _run('-c', program)
   assert done.returncode == 130, done.stderr
   assert done.stdout.split() == ['before']
+
+
+def test_a_name_that_the_terminal_cannot_show_is_printed():
+  done = _run(
+    '-m', 'exgan_jax.cli', 'inpaint', os.fsdecode(b'caf\xe9.jpg'),
+    *('--reference', 'a', '--output', 'b'), PYTHONIOENCODING='ascii:strict',
+  )  # fmt: skip
+  assert done.returncode == 2
+  assert 'Traceback' not in done.stderr and 'caf' in done.stderr

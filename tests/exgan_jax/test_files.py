@@ -129,3 +129,16 @@ def test_an_archive_may_not_unpack_to_more_nor_hold_objects(tmp_path):
   np.savez(path, x=np.array([{}], dtype=object))
   with pytest.raises(InputError, match='holds no numbers'):
     files.read_npz(path, 10_000, 'numbers')
+
+
+@pytest.mark.parametrize('content', ['{"preset": "gan"}', '[]', 'a letter', ''])
+def test_only_its_own_kind_is_overwritten(tmp_path, content):
+  path = tmp_path / 'config.json'
+  files.check_output(path)
+  path.write_text(content)
+  with pytest.raises(InputError, match='holds something else'):
+    files.check_output(path)
+  path.write_text('{"metrics": {}}')
+  files.check_output(path)
+  with pytest.raises(InputError, match='holds something else'):
+    files.check_output(path, 'topology')

@@ -16,6 +16,8 @@ import yaml
 
 from exgan_jax import cli
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 LAUNCH = ROOT / 'launch'
 SCRIPTS = sorted(path.name for path in LAUNCH.glob('*.sh'))

@@ -22,6 +22,8 @@ from exgan_jax.perf.hlo_costs import Collective
 from exgan_jax.runtime import sharding
 from exgan_jax.training import state, step_program
 
+pytestmark = pytest.mark.slow
+
 SHRUNK = {
   'size': 'tiny', 'resolution': 32, 'generator_width': 4,
   'discriminator_width': 4, 'compressor_width': 4, 'code_size': 6,

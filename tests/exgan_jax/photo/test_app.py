@@ -21,6 +21,8 @@ from exgan_jax.photo.app import forget
 from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.page import EXAMPLE, MOST_REFERENCES, Page
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which('chromium')
 
 
