@@ -67,10 +67,6 @@ def _add_inpaint(commands: argparse._SubParsersAction) -> None:
     help='smallest similarity of two embeddings of one person'
     ' (default: 0.36)',
   )  # fmt: skip
-  add(
-    '--compressor',
-    help='workdir of a compressor, for telling people apart roughly',
-  )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +116,7 @@ def _inpainter(
 def _inpaint(
   photo: str, reference: list[str], output: str, compare: str | None,
   workdir: str | None, step: int | None, face_landmarker: str | None,
-  face_embedding: str | None, compressor: str | None, **fields,
+  face_embedding: str | None, **fields,
 ) -> None:  # fmt: skip
   from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder
   from exgan_jax.photo.inpainter import Options
@@ -131,9 +127,8 @@ def _inpaint(
   if not photo or not pathlib.Path(photo).exists():
     raise InputError(f'no photo at {photo!r}')
   with _inpainter(
-    workdir, step, face_landmarker,
-    face_embedding=face_embedding, compressor=compressor,
-  ) as inpainter:  # fmt: skip
+    workdir, step, face_landmarker, face_embedding=face_embedding
+  ) as inpainter:
     if pathlib.Path(photo).is_dir():
       tally = inpaint_folder(
         inpainter, photo, reference, output, options, compare

@@ -26,8 +26,7 @@ ARROWS = {
     'face_records config contact_sheet runtime models data training'
   ),
   'exgan_jax.photo': (
-    'face_records config contact_sheet runtime models '
-    'training.checkpoint training.export'
+    'face_records config contact_sheet runtime models training.export'
   ),
   'exgan_jax.perf': 'face_records config runtime models data training',
   'exgan_jax.report': (

@@ -1,22 +1,15 @@
-"""Vectors that tell whose face it is: a network of the user's, or eye codes."""
+"""Face embeddings: vectors that are similar for pictures of one person."""
 
 from __future__ import annotations
 
 import os
-import pathlib
 
 import cv2
-import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax import config as config_lib
-from exgan_jax.config import Config
 from exgan_jax.errors import InputError
-from exgan_jax.models.inputs import eye_codes, to_float
-from exgan_jax.models.networks import Params
 from exgan_jax.photo.faces import AlignedFace
-from exgan_jax.runtime import sharding
 
 # Where ArcFace's and SFace's networks expect the eyes and the middle of the
 # mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
@@ -70,44 +63,6 @@ class OnnxEmbedding:
       cv2.dnn.blobFromImage(image, scale, (_SIDE, _SIDE), (self._centre,) * 3)
     )
     return np.asarray(self._network.forward(), np.float32).reshape(-1)
-
-
-class CodeEmbedding:
-  """Eye codes, of a compressor or of a code model's encoder.
-
-  Args:
-    config: of the model.
-    encoder: its parameters.
-  """
-
-  def __init__(self, config: Config, encoder: Params):
-    self._resolution, self._encoder = config.resolution, encoder
-    self._codes = jax.jit(
-      lambda encoder, image, eyes: eye_codes(
-        config, encoder, to_float(image), eyes
-      )
-    )
-
-  @classmethod
-  def from_workdir(cls, workdir: str | os.PathLike) -> CodeEmbedding:
-    """Reads a compressor.
-
-    Raises:
-      InputError: there is none.
-    """
-    # Only needed here, and slow to import.
-    from exgan_jax.training.checkpoint import restore_encoder
-
-    config = config_lib.load(pathlib.Path(workdir) / config_lib.FILENAME)
-    mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
-    return cls(*restore_encoder(pathlib.Path(workdir), config, mesh))
-
-  def __call__(self, face: AlignedFace) -> np.ndarray:
-    """Returns a float32 vector of length one."""
-    square, eyes, _ = face.at(self._resolution)
-    codes = self._codes(self._encoder, square[None], eyes[None])
-    vector = np.asarray(codes[0])
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def arcface_square(face: AlignedFace) -> UInt8[np.ndarray, '112 112 3']:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.alignment import Face
 from exgan_jax.photo import faces, reader, references, scene
-from exgan_jax.photo.embedding import CodeEmbedding, OnnxEmbedding
+from exgan_jax.photo.embedding import OnnxEmbedding
 from exgan_jax.photo.face_search import FaceFinder
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.painter import Painter, restore
@@ -73,7 +73,6 @@ class Inpainter:
     painter: the trained model.
     finder: finds faces.
     embed: tells people apart by their faces, if anything does.
-    code: tells them apart by their eyes, if anything does.
   """
 
   def __init__(
@@ -81,10 +80,8 @@ class Inpainter:
     painter: Painter,
     finder: FaceFinder,
     embed: references.Embed | None = None,
-    code: references.Embed | None = None,
   ):
-    self._painter, self._finder = painter, finder
-    self._embed, self._code = embed, code
+    self._painter, self._finder, self._embed = painter, finder, embed
 
   @classmethod
   def from_workdir(
@@ -94,7 +91,6 @@ class Inpainter:
     step: int | None = None,
     face_landmarker: str | os.PathLike | None = None,
     face_embedding: str | os.PathLike | None = None,
-    compressor: str | os.PathLike | None = None,
   ) -> Inpainter:
     """Makes one of a trained model.
 
@@ -106,22 +102,18 @@ class Inpainter:
         by default.
       face_embedding: a face recognition network in ONNX, for references of
         several people.
-      compressor: workdir of one, for the same; a code model has its own.
 
     Raises:
       InputError: one of them is missing or is something else.
     """
     painter = restore(workdir, step)
-    code = painter.code_embedding()
-    if compressor is not None:
-      code = CodeEmbedding.from_workdir(compressor)
     embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
-    return cls(painter, FaceFinder(face_landmarker), embed, code)
+    return cls(painter, FaceFinder(face_landmarker), embed)
 
   @property
   def tells_people_apart(self) -> bool:
     """Whether anything but their place tells whose faces they are."""
-    return self._embed is not None or self._code is not None
+    return self._embed is not None
 
   def close(self) -> None:
     self._finder.close()
@@ -205,7 +197,6 @@ class Inpainter:
       alone,
       surroundings,
       embedding=self._embed and self._embed(aligned),
-      code=self._code and self._code(aligned),
     )
 
   def open_eyes(

@@ -21,7 +21,6 @@ from exgan_jax.models.networks import Model
 from exgan_jax.models.paint import make_fields_step, make_paint_step
 from exgan_jax.models.transfer import CELL, Fields
 from exgan_jax.photo import blending, faces, transplant
-from exgan_jax.photo.embedding import CodeEmbedding
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.photograph import Photograph
 from exgan_jax.photo.transplant import FrameFields
@@ -60,9 +59,6 @@ class Painter(Protocol):
       The photograph; what is outside the holes is unchanged, bit for bit.
     """
 
-  def code_embedding(self) -> CodeEmbedding | None:
-    """What compares eyes by their codes, where the model can."""
-
 
 def restore(
   workdir: str | os.PathLike | None = None, step: int | None = None
@@ -84,11 +80,6 @@ class ScratchPainter:
     self.config = config
     self._model = model
     self._paint = _jit(make_paint_step(config))
-
-  def code_embedding(self) -> CodeEmbedding | None:
-    if self.config.exemplar != 'code':
-      return None
-    return CodeEmbedding(self.config, self._model.encoder)
 
   def __call__(
     self,
@@ -116,9 +107,6 @@ class TransferPainter:
     self.config = config
     self._model = model
     self._fields = _jit(make_fields_step(config))
-
-  def code_embedding(self) -> None:
-    return None
 
   def __call__(
     self,

@@ -1,10 +1,9 @@
 """Chooses the reference photo for a face, and says what speaks for it.
 
 A candidate is good if it is sharp, its eyes are well open, and it faces the
-same way in the same light as the face to paint. Whether it shows the same
-person is decided, in this order, by a face embedding, if there is one; by the
-same place in the same scene, as in a burst; or, roughly, by the codes of a
-compressor.
+same way in the same light as the face to paint. A face embedding decides
+whether it shows the same person, if there is one; otherwise the same place in
+the same scene, as in a burst.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ _EYES = (slice(84, 132), slice(56, 200))
 _REASONS = {
   'embedding': 'same person by face recognition',
   'place': 'same person by the place in the same scene',
-  'compressor': 'same person as far as the eyes tell',
   'you': 'assumed to be the same person',
 }
 
@@ -57,7 +55,6 @@ class Candidate:
     alone: whether it is the only face in its photo.
     scene: what surrounds the faces of its photo; None if not known.
     embedding: of the person, a vector of length one; None without a network.
-    code: of its eyes, a vector of length one; None without a compressor.
   """
 
   name: str
@@ -65,7 +62,6 @@ class Candidate:
   alone: bool
   scene: Scene | None = None
   embedding: np.ndarray | None = None
-  code: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +76,7 @@ class Choice:
     pose: how near the directions are that both faces look in.
     light: how near the colours of their cheeks are.
     person: how much it looks like the same person, and by what.
-    told_by: `embedding`, `place`, `compressor` or `you`: nothing else tells.
+    told_by: `embedding`, `place` or `you`, if nothing else tells.
   """
 
   candidate: Candidate
@@ -175,8 +171,6 @@ def _likeness(target: Candidate, candidate: Candidate) -> tuple[float, str]:
     return float(target.embedding @ candidate.embedding), 'embedding'
   if _same_place(target, candidate):
     return 1.0, 'place'
-  if target.code is not None and candidate.code is not None:
-    return float(1 + target.code @ candidate.code) / 2, 'compressor'
   return 1.0, 'you'
 
 

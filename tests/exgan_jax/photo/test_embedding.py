@@ -92,12 +92,3 @@ def test_other_files_are_refused(tmp_path, content):
     embedding.OnnxEmbedding(path)
   with pytest.raises(InputError, match='cannot read'):
     embedding.OnnxEmbedding(tmp_path / 'none')
-
-
-def test_codes_of_a_code_model(aligned):
-  code = drawn.painter('code').code_embedding()
-  ours, other = map(code, aligned)
-  assert ours.shape == (16,) and np.linalg.norm(ours) == pytest.approx(1)
-  np.testing.assert_array_equal(ours, code(aligned[0]))
-  assert (ours != other).any()
-  assert drawn.painter('transfer').code_embedding() is None

@@ -113,18 +113,6 @@ def test_in_a_burst_the_place_tells(finder):
   assert choice.told_by == 'you'
 
 
-def test_codes_tell_for_what_they_are_worth(target, good):
-  def coded(candidate, name, *code):
-    code = np.float32(code) / np.linalg.norm(code)
-    return dataclasses.replace(candidate, name=name, code=code)
-
-  ours = coded(target, '', 1, 0)
-  choice = references.choose(
-    ours, [coded(good, 'other', -0.5, 1), coded(good, 'same', 1, 0.1)]
-  )
-  assert choice.candidate.name == 'same' and choice.told_by == 'compressor'
-
-
 def test_what_is_told_can_be_written(target, good):
   told = references.choose(target, [good]).told()
   assert told['told_by'] == 'you' and 0 < told['score'] <= 1
