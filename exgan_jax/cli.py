@@ -29,7 +29,7 @@ _TRAINING_PACKAGES = (
 )  # fmt: skip
 # Of a planned batch, where nothing is said.
 PICTURES_PER_CHIP = 16
-# What the step does not depend on; a plan's batch has a default of its own.
+# Fields that do not affect the step; `plan` has its own default batch size.
 _NOT_PLANNED = config_lib.FREE_TO_CHANGE - {'fsdp'} | {
   'batch_size', 'dataset', 'seed', 'warmup_steps',
 }  # fmt: skip
@@ -136,7 +136,7 @@ def _take_cluster(arguments: dict) -> processes.Cluster:
 
 
 def _start(cluster: processes.Cluster) -> None:
-  """Finds the other processes; the first one alone tells how it goes."""
+  """Connects the processes; only the first one logs progress."""
   from exgan_jax.runtime import compilation
 
   compilation.enable_cache()

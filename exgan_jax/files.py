@@ -1,6 +1,6 @@
 """Writes files whole or not at all, and reads files that anybody wrote.
 
-Every file that the project writes by itself goes through `write_bytes`, and
+Every file that the project writes goes through `write_bytes`, and
 every untrusted one is opened by `read_bytes` or `read_npz`.
 """
 

@@ -1,8 +1,7 @@
-"""How fast a step of training is on the devices that are here, and why.
+"""Measures the training step on this machine against the device's limits.
 
-Two numbers say what is possible: the step's operations over the rate at which
-the device multiplies matrices, and its bytes over that at which it moves
-memory. Both rates are measured in the same run.
+Two bounds are given: operations divided by the measured rate of large matrix
+products, and bytes divided by the measured memory bandwidth.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Bench:
     size: of its networks.
     resolution: side of the pictures in pixels.
     compute_dtype: of the arithmetic.
-    batch_size: pictures a step, over all devices.
+    batch_size: pictures per step, over all devices.
     images_per_second: of the step alone, its batch on the device already.
     step_ms_median: of groups of steps, each long enough to be timed.
     step_ms_quartiles: the first and third of the same.
@@ -142,7 +141,7 @@ def bench(
   if output is not None:
     check_output(output, 'step_ms_median')
   mesh = sharding.make_mesh(config.batch_size, config.fsdp)
-  # First of all: a wrong folder is not to be told after minutes.
+  # First, so that a wrong folder is reported at once.
   batches = train_batches.train_batches(config) if config.data_dir else None
   program = _compile(config, mesh)
   state = create_state(config, mesh, _any_encoder(config))
@@ -167,7 +166,7 @@ def bench(
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled step, and what its compiler says of it."""
+  """A compiled step and the compiler's figures."""
 
   step: Step
   flops: float
@@ -212,7 +211,7 @@ def _compile(config: Config, mesh: Mesh) -> Program:
 
 def flops(traced: jax.stages.Traced) -> float:
   """Floating-point operations of a program as written, over all devices."""
-  # On CPUs some of it is written in another form, of more operations.
+  # The CPU program uses other forms of some operations.
   plain = traced.lower(lowering_platforms=('cuda',))
   return plain.cost_analysis()['flops']
 
@@ -220,7 +219,7 @@ def flops(traced: jax.stages.Traced) -> float:
 def time_steps(
   step: Step, state: TrainState, batch: dict[str, Any], seconds: float
 ) -> tuple[TrainState, Timing]:
-  """Times steps on one batch, for as long as told, and some if that is short.
+  """Times steps on one batch for some seconds, at least a few groups.
 
   Returns:
     The state after the last one, and the times.
@@ -260,7 +259,7 @@ def _rates_of_input(
   config: Config, mesh: Mesh, step: Step, state: TrainState,
   batches: Iterator[dict[str, np.ndarray]], seconds: float,
 ) -> dict[str, float]:  # fmt: skip
-  """Pictures a second of the input by itself, and of the input and the step."""
+  """Rates of the input alone, and of input and step together."""
   for _ in range(2):
     next(batches)
   count, start = 0, time.perf_counter()
@@ -333,7 +332,7 @@ def _result(
 
 
 def device_name(device: jax.Device) -> str:
-  """The device's kind; of a CPU how many cores of it there are for us."""
+  """Returns the kind of device, or the number of usable CPU cores."""
   if device.platform != 'cpu':
     return device.device_kind
   return f'cpu, {len(os.sched_getaffinity(0))} cores'

@@ -1,4 +1,4 @@
-"""What was measured in words and a table, for people to read."""
+"""Formats the results of a benchmark as text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _step(bench: Bench) -> list[str]:
     f'  {bench.tflops_per_second:.3f} TFLOP/s reached,'
     f' {100 * bench.peak_fraction:.1f} % of that of large matrices;'
     f' {bench.gigabytes_per_second:.1f} GB/s',
-    f'  {gib:.2f} GiB of memory at most, a device',
+    f'  {gib:.2f} GiB of memory per device at most',
   ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def _row(name: str, milliseconds: float, note: str) -> str:
 
 
 def _rates(bench: Bench) -> list[str]:
-  lines = ['pictures a second:', _rate('step', bench.images_per_second)]
+  lines = ['pictures per second:', _rate('step', bench.images_per_second)]
   for name, field in (
     ('input', 'input_images_per_second'),
     ('both', 'train_images_per_second'),
@@ -67,7 +67,7 @@ def _rate(name: str, rate: float) -> str:
 
 
 def _operations(bench: Bench) -> list[str]:
-  return ['longest operations, ms a step and share of all:'] + [
+  return ['longest operations, ms per step and share of all:'] + [
     f'{found.ms_per_step:9.2f} {100 * found.share:5.1f} %  {found.name}'
     for found in bench.operations
   ]

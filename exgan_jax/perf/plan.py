@@ -1,8 +1,8 @@
-"""Plans a training on TPUs that are not there: does it fit, how fast may it be.
+"""Plans training on TPUs without having them: memory, network, time.
 
-The step that `exgan train` runs is compiled by the real compiler. What is said
-of time is not measured: it is how fast the compiled step can be at best, by the
-chips' published figures, and the compiler's own estimate if it is asked for.
+The real TPU compiler compiles the step that `exgan train` runs. Times are not
+measured: they are lower bounds from the chips' published figures, and the
+compiler's own estimate on request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Plan:
     fsdp: how many chips share a copy of the state.
     topology: the chips, as in `v5e:16x16`.
     num_devices: how many they are.
-    batch_size: pictures a step, over all of them.
+    batch_size: pictures per step, over all of them.
     fits: whether `bytes_per_device['peak']` is within `hbm_bytes`, and the
       compiler agrees.
     refused: what the compiler says if it does not.
@@ -46,13 +46,13 @@ class Plan:
       unpadded `state`; and the machine code, `code`, besides, if known.
     flops_per_step: floating-point operations of all chips together.
     flops_per_device: of one of them.
-    hbm_traffic_per_device: bytes a step between a chip and its memory.
-    bytes_accessed_per_device: bytes a step in whatever memory, as the compiler
-      counts; None where it has not made machine code.
+    hbm_traffic_per_device: bytes per step between a chip and its memory.
+    bytes_accessed_per_device: bytes per step in any memory, as counted by the
+      compiler; None without machine code.
     collectives: what crosses the network in a step, of one chip.
     compiler_seconds_per_step: the compiler's estimate; None as above.
     roofline_seconds_per_step: the largest part of `roofline`.
-    roofline: seconds a step of nothing but `compute`, at the peak for
+    roofline: seconds per step of nothing but `compute`, at the peak for
       bfloat16; `memory`, the traffic at the memory's bandwidth; `network`,
       the messages in rings over all links. No run can be faster than any.
     images_per_second_estimate: of all chips, at most: the batch in the larger

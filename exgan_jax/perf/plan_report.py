@@ -1,4 +1,4 @@
-"""A plan in words and tables, for people to read."""
+"""Formats a plan as text."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _head(plan: Plan) -> list[str]:
   return [
     f'{plan.preset}, {plan.size}, {plan.resolution} px, {plan.compute_dtype},'
     f' on {plan.topology}: {_chips(plan.num_devices)}',
-    f'batch {plan.batch_size:,}: {each:,} pictures on a chip{copies};'
-    f' {plan.flops_per_step / 1e12:,.1f} TFLOP a step',
+    f'batch {plan.batch_size:,}: {each:,} pictures per chip{copies};'
+    f' {plan.flops_per_step / 1e12:,.1f} TFLOP per step',
     f'compiled by libtpu {plan.versions["libtpu"]} in'
     f' {plan.planning_seconds:.0f} s; nothing was run',
   ]
@@ -33,7 +33,7 @@ def _memory(plan: Plan) -> list[str]:
   state = f'the training state is {_gib(sizes["state"])} of it, unpadded'
   lines = [
     f'memory of a chip: {_gib(sizes["peak"])} of {whole} GiB,'
-    f' {"which fits" if plan.fits else "WHICH DOES NOT FIT"}',
+    f' {"fits" if plan.fits else "DOES NOT FIT"}',
     _row('arguments', _gib(sizes['arguments']), state),
     _row('outputs', _gib(sizes['outputs']), 'not in place of an argument'),
     _row('temporaries', _gib(sizes['temporaries']), ''),
@@ -48,7 +48,7 @@ def _memory(plan: Plan) -> list[str]:
 
 
 def _network(plan: Plan) -> list[str]:
-  lines = ['network, a chip and step:']
+  lines = ['network, per chip and step:']
   for found in plan.collectives:
     times = f'{found.count} among {found.devices} chips'
     size = f'{found.bytes / 2**20:.3f}'
@@ -79,7 +79,7 @@ def _time(plan: Plan) -> list[str]:
   if not plan.fits:
     return lines
   lines.append(
-    f'at most {plan.images_per_second_estimate:,.0f} pictures a second on all'
+    f'at most {plan.images_per_second_estimate:,.0f} pictures per second on all'
     ' chips, by the slowest of these'
   )
   if plan.images:

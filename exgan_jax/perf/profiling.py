@@ -38,7 +38,7 @@ def traced(folder: str | pathlib.Path, steps: int) -> Iterator[list[Operation]]:
 
   Yields:
     A list that is filled at the end: the longest operations, longest first.
-    Empty where the trace tells nothing of operations.
+    Empty if the trace has no operations.
 
   Raises:
     OSError: the trace cannot be written.

@@ -1,10 +1,10 @@
 """Compiles a training step with the TPU's compiler, without a TPU.
 
-libtpu's compiler needs no TPU, but an environment of its own, set before JAX
-starts, and it may end the process: so it runs in another one. Nine tenths of
-its time go into the machine code, of which a plan needs nothing: before it
-starts on that, it writes down the optimised program and where every array will
-lie, and there it is stopped.
+libtpu's compiler needs no TPU, but environment variables that must be set
+before JAX starts, and it may abort the process, so it runs in a subprocess.
+Nine tenths of its time go into machine code, which a plan does not need: the
+subprocess is stopped once the optimized program and the buffer assignment have
+been written.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def compile_step(
   """
   if importlib.util.find_spec('libtpu') is None:
     raise InputError(
-      "the TPU's compiler is not installed: pip install -e '.[plan]', in an"
-      ' environment of its own'
+      "the TPU's compiler is not installed: pip install 'exgan_jax[plan]'"
+      ' in a separate environment'
     )
   logger.info('compiling for %s', topology)
   with tempfile.TemporaryDirectory(prefix='exgan-plan-') as folder:
@@ -142,7 +142,7 @@ def _failure(done: subprocess.CompletedProcess) -> Exception:
   if done.returncode > 0:
     return RuntimeError(done.stderr)
   reason = next((line for line in lines if line[0] == 'F'), (lines or [''])[-1])
-  return InputError(f'the TPU compiler stopped by itself: {reason}')
+  return InputError(f'the TPU compiler crashed: {reason}')
 
 
 def _main() -> None:

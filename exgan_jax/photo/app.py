@@ -28,8 +28,8 @@ TITLE = 'Open eyes'
 # Of files of the user's, and how often their age is looked at, in seconds.
 _KEPT_FOR, _LOOK_EVERY = 600, 60
 _ABOUT = """# Open eyes
-Somebody blinked. Give that photograph and another one of the same person with
-open eyes. Nothing leaves this computer."""
+Choose the photo in which someone blinked, and another photo of the same person
+with open eyes. Your photos do not leave this computer."""
 _DUTY = """Ask the person first. The result says in its metadata (IPTC digital
 source type) that a trained model has painted in it; leave that in, and say so
 where you show it."""
@@ -41,7 +41,7 @@ def serve(
   port: int,
   max_megabytes: float = 50,
 ) -> None:
-  """Serves the page until the process is told to end.
+  """Serves the page until the process is terminated.
 
   Args:
     inpainter: that paints.
@@ -57,7 +57,7 @@ def serve(
   _check_address(host, port)
   if importlib.util.find_spec('gradio') is None:
     raise InputError("the page needs Gradio: pip install 'exgan_jax[app]'")
-  # The end of a process that is told to end is that of one that is left.
+  # SIGTERM must delete the uploads, as leaving normally does.
   signal.signal(signal.SIGTERM, lambda *_: _leave())
   with tempfile.TemporaryDirectory(prefix='exgan-app-') as folder:
     # Gradio asks for these as it is imported.

@@ -21,13 +21,13 @@ class Patch:
   Attributes:
     top: its first row.
     left: its first column.
-    colours: float32 [h, w, 3] in [0, 1].
+    colors: float32 [h, w, 3] in [0, 1].
     opacity: float32 [h, w] in [0, 1].
   """
 
   top: int
   left: int
-  colours: np.ndarray
+  colors: np.ndarray
   opacity: np.ndarray
 
 
@@ -62,7 +62,7 @@ def patch_of(
   width, height = np.maximum(high.astype(int) - low, 0)
   if not width * height:
     return None
-  # Where in the square each pixel's colour comes from.
+  # Where in the square each pixel's color comes from.
   x = np.arange(low[0], low[0] + width, dtype=np.float32)
   y = np.arange(low[1], low[1] + height, dtype=np.float32)[:, None]
   m = matrix.astype(np.float32)
@@ -76,10 +76,10 @@ def patch_of(
   if step > 1:
     sigma = 0.5 * np.sqrt(step**2 - 1)
     painted = cv2.GaussianBlur(painted, (0, 0), sigma)
-  colours = cv2.remap(
+  colors = cv2.remap(
     painted, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
   )
-  return Patch(int(low[1]), int(low[0]), np.clip(colours, 0, 1), opacity)
+  return Patch(int(low[1]), int(low[0]), np.clip(colors, 0, 1), opacity)
 
 
 def _opacity(

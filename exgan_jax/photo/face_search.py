@@ -1,10 +1,9 @@
-"""All faces of a photograph: small ones too, and however they are turned.
+"""Finds all faces in a photo, including small and rotated ones.
 
-The landmark bundle holds two networks that are used one after the other:
-BlazeFace says where faces are and how sure it is, and the landmark network
-looks at each of them, turned upright. BlazeFace sees a picture in 128 pixels,
-so it is shown parts of the photograph as well, and the photograph turned by
-quarters: a face that is upside down is seen upright too, and is then surer.
+The landmark bundle holds two networks: BlazeFace locates faces with a score,
+and the landmark network examines each of them, turned upright. BlazeFace
+reduces its input to 128 px, so it also gets parts of the photo. If no face
+scores high, the photo is rotated by quarter turns as well.
 """
 
 from __future__ import annotations
@@ -185,7 +184,7 @@ class FaceFinder:
 
 
 def _entry(bundle: os.PathLike) -> bytes:
-  """BlazeFace's file, out of the bundle."""
+  """Returns BlazeFace's file from the bundle."""
   try:
     with zipfile.ZipFile(bundle) as archive:
       entry = archive.getinfo(_DETECTOR)
@@ -209,7 +208,7 @@ def _cut(
   back = cv2.invertAffineTransform(matrix)
   middle = back @ [side / 2, side / 2, 1]
   scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-  # Half of its diagonal and a little more; all else need not be touched.
+  # Only the part of the photo that the square can touch.
   reach = 0.75 * side / scale + 2
   left, top = np.maximum(middle - reach, 0).astype(int)
   right, bottom = np.maximum(middle + reach, 1).astype(int)
@@ -233,7 +232,7 @@ def _is_same(one, other) -> bool:
 
 
 def _distinct(faces: list) -> list:
-  """Those that are not one of the others before them once more."""
+  """Drops faces that were already seen in the list."""
   kept: list = []
   for face in faces:
     if not any(_is_same(face, other) for other in kept):

@@ -1,4 +1,4 @@
-"""A face of a photograph, aligned as those are that the networks learn from."""
+"""Cuts faces out of a photo, aligned as in the training records."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SIDE = 256
 # and 132 with open ones, each measured from the corners of its eye.
 _BEHIND_LIDS = 0.042
 # An eye that does not count as closed by itself is open if it has less than
-# this part of the other eye's blink score. That tells 96 % of 122 winks made of
-# real blinks, and takes none of 61 blinks for one. The far eye of a face that
-# is turned aside may have less, but more than an open one.
+# this part of the other eye's blink score. This recognizes 96 % of 122 winks
+# made of real blinks, and takes none of 61 blinks for a wink. The far eye of a
+# face that is turned aside may have less, but more than an open one.
 _WINK = 0.7
 # What is copied of a reference photograph, beyond the eyes, per their distance:
 # the frame of `transplant` reaches as far.
@@ -109,10 +109,10 @@ def opened_eyes(
 def align_face(
   photograph: Photograph, image: UInt8[np.ndarray, 'h w 3'], face: Face
 ) -> AlignedFace:
-  """Cuts a face out of a photograph.
+  """Cuts a face out of a photo.
 
   Args:
-    photograph: whose colours they are.
+    photograph: the photo, for its color profile.
     image: what `Photograph.seen` returned.
     face: in pixels of the photograph.
 

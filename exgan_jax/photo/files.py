@@ -1,4 +1,4 @@
-"""Photographs on disk: one, or a folder of them, and what is told of each."""
+"""Paints photo files, one or a folder, and logs what was done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exgan_jax.face_records import progress
 from exgan_jax.photo import photograph, reader, writer
 from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
 from exgan_jax.photo.references import Candidate
-from exgan_jax.photo.result import Found, Result, check_painted
+from exgan_jax.photo.result import FaceResult, Result, check_painted
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def inpaint_folder(
         result, note = _one_of_many(
           inpainter, photo, candidates, target, options
         )
-        lines = result.told() or [{'face': None, 'done': 'no face'}]
+        lines = result.summary() or [{'face': None, 'done': 'no face'}]
         if note:
           lines = [line | {'file': note} for line in lines]
         if result.painted:
@@ -249,7 +249,7 @@ def _candidates(
   pictures: Sequence[pathlib.Path],
   photos: Sequence[Path] = (),
 ) -> list[Candidate]:
-  """The faces of all references; of a folder only what can be used of it."""
+  """Finds the faces in all references; skips unusable files of a folder."""
   named = {pathlib.Path(path) for path in references}
   candidates = []
   for picture in progress.bar(
@@ -293,7 +293,7 @@ def _same_file(one: Path, other: Path) -> bool:
     return False
 
 
-def comparison(painted: Sequence[Found]):
+def comparison(painted: Sequence[FaceResult]):
   """Draws a row for every painted face: reference, before, after."""
   rows = [
     (found.choice.candidate.aligned, found.before, found.after)

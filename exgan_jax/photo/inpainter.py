@@ -1,4 +1,4 @@
-"""Photograph in, photograph out: the eyes that are closed are painted open."""
+"""Opens closed eyes in photos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from exgan_jax.photo.result import (
   OPEN,
   PAINTED,
   POOR,
-  Found,
+  FaceResult,
   Result,
   check_painted,
 )
@@ -32,23 +32,23 @@ from exgan_jax.photo.scene import Scene
 
 Source = str | os.PathLike | np.ndarray | Photograph
 
-# A face narrower than this, in pixels, leaves less than ten for an eye.
+# Narrower faces, in pixels, have fewer than ten pixels per eye.
 SMALLEST_FACE = 32
-# Eyes nearer to each other than this part of the face's width are seen from
-# the side, and one of them hardly at all.
+# If the eyes are closer than this share of the face's width, the face is turned
+# so far that one eye is hardly visible.
 _NARROWEST = 0.16
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """How a photograph is worked on.
+  """What to paint in a photo.
 
   Attributes:
-    face: the number of the one face to paint, from the left; None: the one
-      whose eyes are closed.
-    all_faces: paint all whose eyes are closed.
-    force: paint eyes that look open, too.
-    same_person: what the cosine of two embeddings of one person exceeds.
+    face: which face to paint, 1 for the leftmost; None for the only one with
+      closed eyes.
+    all_faces: paint every face with closed eyes.
+    force: also paint eyes that look open, or from a poor reference.
+    same_person: smallest cosine similarity of two embeddings of one person.
   """
 
   face: int | None = None
@@ -72,7 +72,7 @@ class Inpainter:
   Args:
     painter: the trained model.
     finder: finds faces.
-    embed: tells people apart by their faces, if anything does.
+    embed: face embedding, if there is one.
   """
 
   def __init__(
@@ -92,7 +92,7 @@ class Inpainter:
     face_landmarker: str | os.PathLike | None = None,
     face_embedding: str | os.PathLike | None = None,
   ) -> Inpainter:
-    """Makes one of a trained model.
+    """Loads a trained model.
 
     Args:
       workdir: folder of a run, or an exported model; the model inside
@@ -104,7 +104,7 @@ class Inpainter:
         several people.
 
     Raises:
-      InputError: one of them is missing or is something else.
+      InputError: a file is missing or is not what it should be.
     """
     painter = restore(workdir, step)
     embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
@@ -112,7 +112,7 @@ class Inpainter:
 
   @property
   def tells_people_apart(self) -> bool:
-    """Whether anything but their place tells whose faces they are."""
+    """Whether there is a face embedding."""
     return self._embed is not None
 
   def close(self) -> None:
@@ -131,18 +131,19 @@ class Inpainter:
   def __call__(
     self, photo: Source, reference: Source | Sequence[Source], **options
   ) -> UInt8[np.ndarray, 'h w 3']:
-    """Paints the closed eyes of a photograph open.
+    """Opens the closed eyes in a photo.
 
     Args:
-      photo: path, or array as `photograph.from_array` takes it.
-      reference: a picture, or several, of the same person with open eyes.
-      **options: those of `Options`.
+      photo: a path, or an array, uint8 or uint16 [h, w] or [h, w, c].
+      reference: one photo of the same person with open eyes, or several.
+      **options: `face`, `all_faces`, `force`, `same_person`; see `Options`.
 
     Returns:
-      The photograph, upright, in 8 bits RGB of its own colour profile.
+      uint8 [h, w, 3], upright, in the photo's own color profile.
 
     Raises:
-      InputError: it cannot be read, or there was nothing to paint.
+      InputError: a photo cannot be read, or nothing was painted; the message
+        says why.
     """
     if isinstance(reference, str | os.PathLike | np.ndarray | Photograph):
       reference = [reference]
@@ -152,7 +153,7 @@ class Inpainter:
     return result.photograph.seen()
 
   def candidates(self, sources: Iterable[Source]) -> list[Candidate]:
-    """The faces in some pictures, which may tell whose eyes to paint.
+    """Finds the faces in reference photos.
 
     Raises:
       InputError: a picture cannot be read, or none of them shows a face.
@@ -205,7 +206,7 @@ class Inpainter:
     candidates: Sequence[Candidate],
     options: Options = DEFAULT,
   ) -> Result:
-    """Paints what is to be painted, and tells of every face what was done.
+    """Paints a photo and reports what was done with every face.
 
     Raises:
       InputError: there is no face of the number that was asked for.
@@ -221,7 +222,7 @@ class Inpainter:
     for number, (face, reason) in enumerate(
       zip(everybody, _reasons(everybody, options), strict=True), 1
     ):
-      done = Found(number, face, reason)
+      done = FaceResult(number, face, reason)
       if reason == PAINTED:
         alone = len(everybody) == 1
         done = self._chosen(
@@ -238,12 +239,12 @@ class Inpainter:
     self,
     picture: Photograph,
     image: np.ndarray,
-    found: Found,
+    found: FaceResult,
     surroundings: Scene,
     alone: bool,
     candidates: Sequence[Candidate],
     options: Options,
-  ) -> Found:
+  ) -> FaceResult:
     """Chooses a reference for a face, or says why there is none."""
     try:
       aligned = faces.align_face(picture, image, found.face)
@@ -264,8 +265,8 @@ class Inpainter:
     return dataclasses.replace(found, note='; '.join(notes))
 
   def _painted(
-    self, picture: Photograph, found: Found, options: Options
-  ) -> tuple[Photograph, Found]:
+    self, picture: Photograph, found: FaceResult, options: Options
+  ) -> tuple[Photograph, FaceResult]:
     assert found.before is not None and found.choice is not None
     eyes = faces.eyes_to_paint(found.face, options.force)
     picture = self._painter(
@@ -280,7 +281,7 @@ class Inpainter:
     )
 
 
-def _without_doubles(found: Sequence[Found]) -> list[Found]:
+def _without_doubles(found: Sequence[FaceResult]) -> list[FaceResult]:
   """Leaves out faces that would get the eyes of one and the same person."""
   chosen = [
     each.choice.candidate.aligned

@@ -92,6 +92,7 @@ class Page:
       InputError: something cannot be read, or there is nothing to paint.
     """
     picture = _read(photo)
+    assert photo is not None  # `_read` has refused it.
     if not references:
       raise InputError('a picture with open eyes is missing')
     if len(references) > MOST_REFERENCES:

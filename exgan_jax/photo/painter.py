@@ -1,8 +1,8 @@
-"""Trained models that paint the eyes of one face of a photograph.
+"""Applies a trained model to one face in a photo.
 
 A model that paints from scratch fills a small square, which is enlarged and
-laid over the photograph. The transfer model tells how to take the eyes out of
-the reference photograph itself, at the photograph's resolution.
+blended into the photo. The transfer model predicts how to move and relight the
+reference photo's own pixels, at the resolution of the photo.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Painter(Protocol):
     """Paints; the first call compiles.
 
     Args:
-      photograph: that the face was cut out of.
-      face: to paint.
-      reference: whose eyes to paint.
-      eyes: which of them: left and right, as the viewer sees them.
+      photograph: the photo that the face was cut from.
+      face: the face to paint.
+      reference: the face to take the eyes from.
+      eyes: which eyes to paint: left, right (as the viewer sees them).
 
     Returns:
       The photograph; what is outside the holes is unchanged, bit for bit.
@@ -74,7 +74,7 @@ def make_painter(config: Config, model: Model) -> Painter:
 
 
 class ScratchPainter:
-  """Paints with a model whose pictures are its own."""
+  """Paints with a model that generates all pixels itself."""
 
   def __init__(self, config: Config, model: Model):
     self.config = config
@@ -96,8 +96,8 @@ class ScratchPainter:
     )
     if patch is None:
       return photograph
-    colours = photograph.from_srgb(patch.colours)
-    return photograph.blended(patch.top, patch.left, colours, patch.opacity)
+    colors = photograph.from_srgb(patch.colors)
+    return photograph.blended(patch.top, patch.left, colors, patch.opacity)
 
 
 class TransferPainter:

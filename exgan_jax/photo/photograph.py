@@ -1,7 +1,7 @@
-"""A photograph as its file has it: pixels, colours, and what is told of it.
+"""A photo as stored in its file: pixels, color profile, metadata.
 
-Nothing is converted that need not be: a photograph keeps its depth, alpha and
-profile, and `photograph_file` writes all of it back.
+Bit depth, alpha channel and profile are kept as they are; `writer` writes them
+back.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Photograph:
   """A photograph, upright.
 
   Attributes:
-    pixels: uint8 or uint16 [h, w, c]: grey, grey and alpha, RGB, or RGB and
+    pixels: uint8 or uint16 [h, w, c]: gray, gray and alpha, RGB, or RGB and
       alpha.
     orientation: EXIF's, of the pixels in the file, 1 to 8.
     format: of the file, in Pillow's names; '' of an array.
     data: the file; empty of an array.
-    profile: ICC profile of its colours, or none.
+    profile: ICC profile of its colors, or none.
     metadata: what else Pillow's writers take: `exif`, `xmp`, `dpi`.
     encoding: how the file was compressed, as Pillow's writers take it.
     extras: what else the file holds, such as a video or a depth map, in words.
@@ -77,7 +77,7 @@ class Photograph:
     return pixels.swapaxes(0, 1) if transposed else pixels
 
   def seen(self) -> UInt8[np.ndarray, 'h w 3']:
-    """The picture in 8 bits, in the colours of its profile, over white."""
+    """Returns 8-bit RGB in the photo's profile, transparency over white."""
     pixels = self.pixels
     if pixels.dtype == np.uint16:
       pixels = (pixels // 257).astype(np.uint8)
@@ -88,7 +88,7 @@ class Photograph:
       pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels, np.uint8)
 
-  def colours(self, rows: slice, columns: slice) -> Float[np.ndarray, 'h w 3']:
+  def colors(self, rows: slice, columns: slice) -> Float[np.ndarray, 'h w 3']:
     """A part of the picture in [0, 1], in its own depth and profile."""
     part = self.pixels[rows, columns].astype(np.float32) / self.levels
     if self.has_alpha:
@@ -96,28 +96,28 @@ class Photograph:
       part = part[..., :-1] * alpha + (1 - alpha)
     return np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:2], 3)))
 
-  def colours_of(
-    self, colours: Float[np.ndarray, 'h w 3'], other: Photograph
+  def colors_of(
+    self, colors: Float[np.ndarray, 'h w 3'], other: Photograph
   ) -> Float[np.ndarray, 'h w 3']:
-    """Takes another photograph's colours in [0, 1] to this one's profile.
+    """Takes another photograph's colors in [0, 1] to this one's profile.
 
-    Where the profiles differ, by way of 8 bits.
+    Goes through 8 bits if the profiles differ.
     """
     if self.profile == other.profile:
-      return colours
-    rounded = np.round(255 * np.clip(colours, 0, 1)).astype(np.uint8)
+      return colors
+    rounded = np.round(255 * np.clip(colors, 0, 1)).astype(np.uint8)
     return self.from_srgb(other.to_srgb(rounded).astype(np.float32) / 255)
 
   def to_srgb(
     self, image: UInt8[np.ndarray, 'h w 3']
   ) -> UInt8[np.ndarray, 'h w 3']:
-    """Takes a picture in the colours of this one's profile to sRGB."""
+    """Takes a picture in the colors of this one's profile to sRGB."""
     return _converted(image, self._transforms and self._transforms[0])
 
   def from_srgb(
     self, image: Float[np.ndarray, 'h w 3']
   ) -> Float[np.ndarray, 'h w 3']:
-    """Takes sRGB in [0, 1] to the colours of this one's profile."""
+    """Takes sRGB in [0, 1] to the colors of this one's profile."""
     if self._transforms is None:
       return image
     rounded = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
@@ -125,7 +125,7 @@ class Photograph:
 
   @functools.cached_property
   def _transforms(self) -> tuple[Any, Any] | None:
-    """To sRGB and back, where the profile is of other colours."""
+    """To sRGB and back, where the profile is of other colors."""
     if self.profile is None or self.pixels.shape[2] < 3:
       return None
     try:
@@ -139,21 +139,21 @@ class Photograph:
         ImageCms.buildTransform(srgb, profile, 'RGB', 'RGB', intent),
       )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-      return None  # A broken profile: no viewer heeds it either.
+      return None  # Viewers ignore a broken profile, too.
 
   def blended(
     self,
     top: int,
     left: int,
-    colours: Float[np.ndarray, 'h w 3'],
+    colors: Float[np.ndarray, 'h w 3'],
     opacity: Float[np.ndarray, 'h w'],
   ) -> Photograph:
-    """Returns the photograph with something laid over a part of it.
+    """Returns the photo with part of it painted over.
 
     Args:
       top: first row of the part.
       left: its first column.
-      colours: in [0, 1], in the colours of the profile.
+      colors: in [0, 1], in the colors of the profile.
       opacity: in [0, 1]; where it is 0 pixels stay as they are, bit for bit.
     """
     height, width = opacity.shape
@@ -161,11 +161,11 @@ class Photograph:
     part = pixels[top : top + height, left : left + width]
     count = part.shape[2] - self.has_alpha
     if count == 1:
-      colours = cv2.cvtColor(colours.astype(np.float32), cv2.COLOR_RGB2GRAY)[
+      colors = cv2.cvtColor(colors.astype(np.float32), cv2.COLOR_RGB2GRAY)[
         ..., None
       ]
     below = part[..., :count].astype(np.float32)
-    over = self.levels * np.clip(colours, 0, 1)
+    over = self.levels * np.clip(colors, 0, 1)
     mixed = below + opacity[..., None] * (over - below)
     part[..., :count] = np.where(
       opacity[..., None] > 0, np.round(mixed), below
@@ -220,7 +220,7 @@ def _converted(image: np.ndarray, transform: Any | None) -> np.ndarray:
 
 
 def suffixes() -> dict[str, str]:
-  """Endings of the files that can be written, and their formats."""
+  """File suffixes that can be written, with their formats."""
   names = {
     '.jpg': 'JPEG', '.jpeg': 'JPEG', '.jpe': 'JPEG', '.jfif': 'JPEG',
     '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF',

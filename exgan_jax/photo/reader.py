@@ -1,4 +1,4 @@
-"""Reading photographs of unknown origin: all that can be kept is kept."""
+"""Reads photos of unknown origin without losing what their files hold."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _of_image(image: Image.Image, data: bytes) -> Photograph:
 
 
 def without_layout(exif: Image.Exif) -> Image.Exif:
-  """Takes out of EXIF data what holds only of the pixels of a TIFF file."""
+  """Removes EXIF tags that describe the pixel layout of a TIFF file."""
   for tag, value in list(exif.items()):
     if tag in _LAYOUT:
       del exif[tag]
@@ -174,7 +174,7 @@ def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
     image = image.convert('LA' if image.mode == 'L' else 'RGBA')
   image = image.convert(_CONVERTED.get(image.mode, image.mode))
   if image.mode not in _KEPT:
-    raise UnusablePictureError(f'colours of kind {image.mode}: use RGB')
+    raise UnusablePictureError(f'colors of kind {image.mode}: use RGB')
   pixels = np.array(image)
   return pixels[..., None] if pixels.ndim == 2 else pixels
 
@@ -219,7 +219,7 @@ def _encoding(image: Image.Image, format_: str, data: bytes) -> dict[str, Any]:
     return {
       'qtables': image.quantization,
       'progressive': bool(image.info.get('progressive')),
-      # Pillow cannot write the rare ones: then colours stay whole.
+      # Pillow cannot write the rare ones: then colors stay whole.
       'subsampling': max(sampling, 0),
     }
   if format_ == 'WEBP':

@@ -47,7 +47,7 @@ Embed = Callable[[AlignedFace], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-  """A face that may tell whose eyes to paint.
+  """A face in a reference photo, or the one to paint.
 
   Attributes:
     name: of the picture that it is in.
@@ -66,17 +66,18 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """A candidate with what speaks for it.
+  """A candidate and its scores.
 
   Attributes:
     candidate: the one.
-    score: the product of all that follows, of which each is in (0, 1].
-    sharp: how much fine detail there is around its eyes.
-    open: how far they are open.
-    pose: how near the directions are that both faces look in.
-    light: how near the colours of their cheeks are.
-    person: how much it looks like the same person, and by what.
-    told_by: `embedding`, `place` or `you`, if nothing else tells.
+    score: product of the following, each in (0, 1].
+    sharp: fine detail around the eyes.
+    open: how far the eyes are open.
+    pose: similarity of the head poses.
+    light: similarity of the skin color.
+    person: likelihood of being the same person.
+    told_by: how the person was matched: `embedding`, `place` or, if it is only
+      assumed, `you`.
   """
 
   candidate: Candidate
@@ -112,7 +113,7 @@ class Choice:
       ]
     )
 
-  def told(self) -> dict[str, float | str]:
+  def summary(self) -> dict[str, float | str]:
     """The numbers, for a report."""
     numbers = {
       name: round(getattr(self, name), 3)
@@ -235,13 +236,13 @@ def sharpness(square: UInt8[np.ndarray, '256 256 3']) -> float:
   takes away, and of everything; 0.35 and more, as in a picture of as many
   pixels, counts as 1.
   """
-  grey = cv2.cvtColor(square[_EYES], cv2.COLOR_RGB2GRAY).astype(np.float32)
-  fine = grey - cv2.GaussianBlur(grey, (0, 0), 2.0)
-  return float(min(1.0, np.sqrt(fine.var() / (grey.var() + 1.0)) / 0.35))
+  gray = cv2.cvtColor(square[_EYES], cv2.COLOR_RGB2GRAY).astype(np.float32)
+  fine = gray - cv2.GaussianBlur(gray, (0, 0), 2.0)
+  return float(min(1.0, np.sqrt(fine.var() / (gray.var() + 1.0)) / 0.35))
 
 
 def _cheeks(square: np.ndarray) -> np.ndarray:
-  """Mean colours of both cheeks in CIELAB, [6]."""
+  """Mean colors of both cheeks in CIELAB, [6]."""
   lab = cv2.cvtColor(
     square[_CHEEKS].astype(np.float32) / 255, cv2.COLOR_RGB2LAB
   )

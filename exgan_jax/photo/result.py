@@ -1,4 +1,4 @@
-"""What was done about the faces of a photograph, for people and for files."""
+"""What was done with the faces of a photo."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ POOR = 'poor reference '
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-  """What was done about one face of a photograph.
+class FaceResult:
+  """What was done with one face.
 
   Attributes:
     number: of the face, counted from the left, the first one 1.
@@ -31,7 +31,7 @@ class Found:
       there, or nothing was painted.
     note: what is wrong with the reference; empty if nothing is.
     before: the face, aligned; None where it was not looked at.
-    after: likewise, painted.
+    after: the painted face, aligned.
   """
 
   number: int
@@ -73,14 +73,14 @@ class Found:
       lines.append(f'  note: {self.note}')
     return '\n'.join(lines)
 
-  def told(self) -> dict[str, Any]:
-    """All of it that can be written as JSON."""
+  def summary(self) -> dict[str, Any]:
+    """Returns what can be written as JSON."""
     box = [
       round(number, 1) for number in (self.face.x, self.face.y, self.face.width)
     ]
     chosen = self.choice and {
       'reference': self.choice.candidate.name,
-      'chosen_by': self.choice.told(),
+      'chosen_by': self.choice.summary(),
     }
     after = self.closed_after
     return {
@@ -114,15 +114,15 @@ class Result:
   """A photograph, and what was done about its faces, from left to right."""
 
   photograph: Photograph
-  faces: tuple[Found, ...]
+  faces: tuple[FaceResult, ...]
 
   @property
-  def painted(self) -> list[Found]:
+  def painted(self) -> list[FaceResult]:
     return [found for found in self.faces if found.done == PAINTED]
 
-  def told(self) -> list[dict[str, Any]]:
+  def summary(self) -> list[dict[str, Any]]:
     """What can be written as JSON of every face."""
-    return [found.told() for found in self.faces]
+    return [found.summary() for found in self.faces]
 
 
 def check_painted(result: Result) -> None:
@@ -135,9 +135,9 @@ def check_painted(result: Result) -> None:
     return
   if not result.faces:
     raise InputError('no face was found in the photo')
-  reasons = {found.done for found in result.faces}
+  done = {found.done for found in result.faces}
   # Faces that were not asked for are no reason if others have one.
-  reasons = sorted(reasons - {NOT_ASKED_FOR} or reasons)
+  reasons = sorted(done - {NOT_ASKED_FOR} or done)
   can_force = any(r == OPEN or r.startswith(POOR) for r in reasons)
   hint = ' (--force paints them anyway)' if can_force else ''
   raise InputError(f'nothing was painted: {"; ".join(reasons)}{hint}')

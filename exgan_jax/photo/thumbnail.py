@@ -15,7 +15,7 @@ _QUALITIES = range(90, 9, -10)
 
 
 def redraw(exif: bytes, image: UInt8[np.ndarray, 'h w 3']) -> bytes:
-  """Replaces the thumbnail in EXIF data by one of another picture.
+  """Redraws the thumbnail in EXIF data.
 
   Everything else stays byte for byte: the new thumbnail takes the place of the
   old one. A thumbnail that cannot be replaced is removed.

@@ -1,4 +1,4 @@
-"""Monochrome and toned photographs, which must not get other colours."""
+"""Black-and-white and toned photos, which must keep their tones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Shaped
 
-# Levels of luminance that a toned photograph's colours are told for.
+# Luminance levels of a toning curve.
 _BINS = 33
-# A photograph is toned if its colours are a function of their luminance, but
-# for this root of the mean square, in [0, 1]. Of 126 photographs in colour the
+# A photograph is toned if its colors are a function of their luminance, but
+# for this root of the mean square, in [0, 1]. Of 126 photographs in color the
 # least colourful has 0.0081; the same made sepia, as JPEG of quality 50, have
 # at most 0.0072.
 _TONED = 0.0076
@@ -22,24 +22,24 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclasses.dataclass(frozen=True)
 class Tones:
-  """The colours of a toned photograph by their luminance, [33, 3]."""
+  """The colors of a toned photograph by their luminance, [33, 3]."""
 
-  colours: np.ndarray
+  colors: np.ndarray
 
   def __call__(
     self, image: Float[np.ndarray, 'h w 3']
   ) -> Float[np.ndarray, 'h w 3']:
-    """Replaces each colour by that of its luminance."""
+    """Maps each color to the tone of its luminance."""
     level = np.clip(image @ _LUMINANCE, 0, 1)
     bins = np.linspace(0, 1, _BINS)
-    channels = [np.interp(level, bins, c) for c in self.colours.T]
+    channels = [np.interp(level, bins, c) for c in self.colors.T]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
 def of_image(image: Float[np.ndarray, 'h w 3']) -> Tones | None:
-  """The tones of a picture in [0, 1], or None if it has colours.
+  """The tones of a picture in [0, 1], or None if it has colors.
 
-  Grey is the simplest of them.
+  Gray is the simplest of them.
   """
   level = image @ _LUMINANCE
   offset = (image - level[..., None]).reshape(-1, 3)
@@ -65,13 +65,13 @@ def of_image(image: Float[np.ndarray, 'h w 3']) -> Tones | None:
 
 
 def of_picture(pixels: Shaped[np.ndarray, 'h w c']) -> Tones | None:
-  """The tones of a whole picture, uint8 or uint16, grey or RGB, with alpha.
+  """The tones of a whole picture, uint8 or uint16, gray or RGB, with alpha.
 
-  None where it has colours, or a single channel, which needs no care.
+  None where it has colors, or a single channel, which needs no care.
   """
   if pixels.shape[2] < 3:
     return None
-  # Averaging takes away what JPEG does to single pixels' colours.
+  # Averaging takes away what JPEG does to single pixels' colors.
   small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
   levels = np.float32(np.iinfo(pixels.dtype).max)
   return of_image(small[..., :3].astype(np.float32) / levels)

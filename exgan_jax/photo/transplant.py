@@ -126,10 +126,10 @@ def transplant(
   fields = fields or FrameFields(flow)
 
   def of_reference(places: np.ndarray, step: float) -> np.ndarray:
-    """The reference at places of the frame, in the photograph's colours."""
+    """The reference at places of the frame, in the photograph's colors."""
     at = applied(to_reference, applied(from_frame, places))
     step = step * _scale(to_reference)
-    return _sampled(reference, at, step, photograph.colours_of)
+    return _sampled(reference, at, step, photograph.colors_of)
 
   # In the frame: both pictures, and the light that makes them meet.
   grid = frame_grid()
@@ -147,19 +147,19 @@ def transplant(
     found = cv2.remap(field, places, None, cv2.INTER_CUBIC)
     return found.reshape(*places.shape[:2], -1)
 
-  colours = of_reference(places + enlarged(fields.flow), 1.0)
+  colors = of_reference(places + enlarged(fields.flow), 1.0)
   base = enlarged(low)
-  detail = np.exp(enlarged(fields.contrast)) * (colours - base)
+  detail = np.exp(enlarged(fields.contrast)) * (colors - base)
   blend = enlarged(fields.blend)
-  colours = (
+  colors = (
     base + enlarged(light) + blend * detail
     + (1 - blend) * enlarged(fields.paint)
   )  # fmt: skip
   tones = toning.of_picture(photograph.pixels)
   if tones is not None:
-    colours = tones(colours)
+    colors = tones(colors)
   left, top = box[:2]
-  return photograph.blended(top, left, colours, _opacity(places, eyes))
+  return photograph.blended(top, left, colors, _opacity(places, eyes))
 
 
 def hole_of(
@@ -280,16 +280,16 @@ def _sampled(
   photograph: Photograph,
   at: Float[np.ndarray, 'h w 2'],
   step: float,
-  convert=lambda colours, _: colours,
+  convert=lambda colors, _: colors,
 ) -> Float[np.ndarray, 'h w 3']:
-  """Colours of a photograph in [0, 1], sampled bicubically.
+  """Colors of a photograph in [0, 1], sampled bicubically.
 
   Args:
     photograph: to sample.
     at: where, as (x, y) in pixels. The nearest edge pixel outside the frame.
     step: pixels of the photograph between two places; more than one are
       averaged.
-    convert: from the photograph's colours to others.
+    convert: from the photograph's colors to others.
   """
   height, width = photograph.size
   margin = 4 + 2 * int(step)
@@ -297,7 +297,7 @@ def _sampled(
   high = np.ceil(at.max(axis=(0, 1))).astype(int) + margin
   left, top = np.clip(low, 0, (width - 1, height - 1))
   right, bottom = np.clip(high, (left + 1, top + 1), (width, height))
-  part = photograph.colours(slice(top, bottom), slice(left, right))
+  part = photograph.colors(slice(top, bottom), slice(left, right))
   part, factor = faces.reduce(part, step)
   if step / factor > 1:
     sigma = 0.5 * np.sqrt((step / factor) ** 2 - 1)

@@ -1,8 +1,8 @@
-"""Writing a photograph: whole or not at all, with all that its file told.
+"""Writes photos with the metadata of the file they came from.
 
-Where a file keeps its kind, JPEG or PNG, what is not picture is copied to the
-letter; elsewhere Pillow writes what the other kind has a place for. The result
-says that a trained model has painted in it (IPTC's digital source type).
+If the format stays JPEG or PNG, metadata is copied byte for byte; otherwise
+Pillow writes what the format can hold. The result is labeled as edited by a
+trained model (IPTC digital source type).
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _written(
 
 
 def check_holds(photograph: Photograph, format_: str) -> None:
-  """Makes sure that a format loses nothing but what JPEG always does.
+  """Checks that a format can hold a photo.
 
   Raises:
     InputError: it would.
@@ -201,7 +201,7 @@ def _shown(photograph: Photograph) -> np.ndarray:
 
 def _options(photograph: Photograph, format_: str) -> dict[str, Any]:
   same = photograph.format == format_
-  # Two kinds are told below, to the letter.
+  # JPEG and PNG metadata is copied byte for byte elsewhere.
   told = {} if same and format_ in ('JPEG', 'PNG') else {
     **photograph.metadata,
     'xmp': marked(photograph.metadata.get('xmp')),
@@ -254,7 +254,7 @@ def _with_chunks(
   packet: bytes | str | None,
   redraw: Callable[[bytes], bytes],
 ) -> bytes:
-  """Puts what a PNG file tells, and an XMP packet, into another one."""
+  """Copies the metadata chunks of a PNG file, with another XMP packet."""
   kept = [
     (name, redraw(body) if name == b'eXIf' else body)
     for name, body in _chunks(source)
@@ -280,7 +280,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _png_of_16_bits(photograph: Photograph) -> bytes:
   pixels = np.ascontiguousarray(photograph.stored)
-  if pixels.shape[2] == 2:  # OpenCV has no grey with alpha.
+  if pixels.shape[2] == 2:  # OpenCV has no gray with alpha.
     pixels = pixels[..., [0, 0, 0, 1]]
   if pixels.shape[2] > 2:
     order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA

@@ -322,7 +322,7 @@ def test_without_the_compiler_it_is_said_how_to_get_it(
 ):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   assert cli.main(_arguments(tmp_path)) == 2
-  assert "pip install -e '.[plan]'" in capsys.readouterr().err
+  assert "pip install 'exgan_jax[plan]'" in capsys.readouterr().err
 
 
 def test_a_compiler_that_ends_its_process_is_one_line(monkeypatch):
@@ -396,7 +396,7 @@ def test_the_slowest_part_sets_the_pace(monkeypatch, tmp_path):
     found, versions={'libtpu': '0'}, sweep=[found, found]
   )
   text = plan_report.format_plan(found)
-  assert 'nothing crosses' in text and 'at most 4 pictures a second' in text
+  assert 'nothing crosses' in text and 'at most 4 pictures per second' in text
   full = dataclasses.replace(compiled, refused='Ran out of memory: 17G')
   monkeypatch.setattr(plan, 'compile_step', lambda *given: full)
   found = plan.plan(config, 'v5e:2x2')

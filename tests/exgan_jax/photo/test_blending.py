@@ -1,4 +1,4 @@
-"""Patches: where they are, how they fade, and what they do to colours."""
+"""Patches: where they are, how they fade, and what they do to colors."""
 
 import cv2
 import numpy as np
@@ -19,13 +19,13 @@ def _patch(painted, matrix, size, eyes=EYES):
   return blending.patch_of(painted, eyes, BOXES, np.array(matrix), size)
 
 
-def test_in_place_colours_are_the_squares_own():
+def test_in_place_colors_are_the_squares_own():
   painted = _painted()
   patch = _patch(painted, [[1.0, 0, 0], [0, 1, 0]], (SIDE, SIDE))
   height, width = patch.opacity.shape
   part = painted[patch.top : patch.top + height]
   part = part[:, patch.left : patch.left + width]
-  np.testing.assert_allclose(patch.colours, part, atol=1e-6)
+  np.testing.assert_allclose(patch.colors, part, atol=1e-6)
 
 
 @pytest.mark.parametrize('roll', [0, 30, 90, 200])
@@ -53,7 +53,7 @@ def test_nothing_outside_the_boxes_is_touched(roll, scale):
 def test_a_square_at_the_edge_is_cut_off():
   patch = _patch(_painted(), [[1.0, 0, 25], [0, 1, 20]], (90, 120))
   assert (patch.top, patch.left) == (3, 0)
-  assert patch.colours.shape[:2] == patch.opacity.shape
+  assert patch.colors.shape[:2] == patch.opacity.shape
   assert _patch(_painted(), [[1.0, 0, 500], [0, 1, 0]], (90, 120)) is None
 
 
@@ -61,5 +61,5 @@ def test_a_larger_square_is_smoothed_before_it_is_sampled():
   stripes = np.zeros((SIDE, SIDE, 3), np.float32)
   stripes[:, ::2] = 1
   patch = _patch(stripes, [[4.0, 0, 0], [0, 4, 0]], (16, 16))
-  middle = patch.colours[patch.opacity == 1]
+  middle = patch.colors[patch.opacity == 1]
   np.testing.assert_allclose(middle, 0.5, atol=0.1)

@@ -56,7 +56,7 @@ def test_a_network_sees_the_face_where_it_expects_it(aligned, tmp_path):
   ours, other = map(embed, aligned)
   assert ours.shape == (48,) and np.linalg.norm(ours) == pytest.approx(1)
   assert ours @ other < 0.999
-  # By hand: the mean colours of the parts of the face, in [-1, 1].
+  # By hand: the mean colors of the parts of the face, in [-1, 1].
   square = embedding.arcface_square(aligned[0]).astype(np.float32)
   parts = square.reshape(4, 28, 4, 28, 3).mean(axis=(1, 3)) / 127.5 - 1
   expected = np.moveaxis(parts, -1, 0).ravel()

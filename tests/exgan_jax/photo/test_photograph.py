@@ -180,7 +180,7 @@ def test_what_is_not_touched_stays(tmp_path, suffix, channels, dtype):
 
 @pytest.mark.parametrize('transparent', [False, True])
 @pytest.mark.parametrize('suffix', ['.png', '.gif', '.tif'])
-def test_palettes_become_colours(tmp_path, suffix, transparent):
+def test_palettes_become_colors(tmp_path, suffix, transparent):
   transparent &= suffix != '.tif'
   image = Image.fromarray(_noise()).quantize(20)
   options = {'transparency': 3} if transparent else {}
@@ -263,7 +263,7 @@ def test_jpeg_loses_next_to_nothing(tmp_path, kind):
     _assert_alike(np.array(after), np.array(before), 12, 1)
 
 
-def test_colours_of_rare_kinds_of_jpeg_are_not_smoothed(tmp_path):
+def test_colors_of_rare_kinds_of_jpeg_are_not_smoothed(tmp_path):
   factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440
   factor = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
   cv2.imwrite(str(tmp_path / 'a.jpg'), _noise(), factor)
@@ -412,16 +412,16 @@ def test_changes_only_what_is_laid_over(channels, dtype, turned):
   before = picture.pixels.copy()
   opacity = np.zeros((9, 7), np.float32)
   opacity[3, 2], opacity[4, 4] = 0.25, 1
-  colours = np.full((9, 7, 3), (1.0, 0.5, 0.25), np.float32)
-  after = picture.blended(5, 8, colours, opacity).pixels
+  colors = np.full((9, 7, 3), (1.0, 0.5, 0.25), np.float32)
+  after = picture.blended(5, 8, colors, opacity).pixels
   np.testing.assert_array_equal(picture.pixels, before)
   luma = 0.299 * 1 + 0.587 * 0.5 + 0.114 * 0.25
-  colour = np.float64([1, 0.5, 0.25] if channels > 2 else [luma])
-  colour *= np.iinfo(dtype).max
-  solid = slice(0, len(colour))
+  color = np.float64([1, 0.5, 0.25] if channels > 2 else [luma])
+  color *= np.iinfo(dtype).max
+  solid = slice(0, len(color))
   expected = before.astype(float)
-  expected[8, 10, solid] += 0.25 * (colour - expected[8, 10, solid])
-  expected[9, 12, solid] = colour
+  expected[8, 10, solid] += 0.25 * (color - expected[8, 10, solid])
+  expected[9, 12, solid] = color
   np.testing.assert_allclose(after.astype(float), expected, rtol=0, atol=0.51)
   changed = (after != before).any(axis=-1)
   assert after.dtype == dtype and np.argwhere(changed).tolist() == [
@@ -429,7 +429,7 @@ def test_changes_only_what_is_laid_over(channels, dtype, turned):
   ]  # fmt: skip
 
 
-def test_colours_are_those_of_the_profile(tmp_path):
+def test_colors_are_those_of_the_profile(tmp_path):
   path, pixels = tmp_path / 'a.png', _smooth() // 2 + 60
   path.write_bytes(_bytes('PNG', pixels, icc_profile=_profile(moved=True)))
   picture = reader.read(path)
@@ -543,15 +543,15 @@ def test_nothing_changes_elsewhere(tmp_path, seed):
   top, left = (int(rng.integers(0, side - 8)) for side in picture.size)
   height, width = rng.integers(4, 9, 2)
   opacity = rng.random((height, width), np.float32).round(1)
-  colours = rng.random((height, width, 3), np.float32)
+  colors = rng.random((height, width, 3), np.float32)
   saved = tmp_path / f'b{suffix}'
-  writer.save(picture.blended(top, left, colours, opacity), saved)
+  writer.save(picture.blended(top, left, colors, opacity), saved)
   error = np.abs(_decoded(saved).astype(int) - _decoded(path))
   error = error.reshape(*picture.size, -1).max(axis=-1)
   part = error[top : top + height, left : left + width]
   assert part[opacity > 0.5].any()
   if suffix == '.jpg':
-    # Blocks of 16 pixels are written together, and colours smoothed.
+    # Blocks of 16 pixels are written together, and colors smoothed.
     error[max(top - 18, 0) : top + 27, max(left - 18, 0) : left + 27] = 0
     assert error.max() < 12 and error.mean() < 2
   else:

@@ -114,7 +114,7 @@ def test_in_a_burst_the_place_tells(finder):
 
 
 def test_what_is_told_can_be_written(target, good):
-  told = references.choose(target, [good]).told()
+  told = references.choose(target, [good]).summary()
   assert told['told_by'] == 'you' and 0 < told['score'] <= 1
   product = np.prod(
     [told[n] for n in ('sharp', 'open', 'pose', 'light', 'person')]

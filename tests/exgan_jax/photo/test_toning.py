@@ -1,4 +1,4 @@
-"""Grey and toned photographs keep their tones; others keep their colours."""
+"""Grey and toned photographs keep their tones; others keep their colors."""
 
 import drawn
 import numpy as np
@@ -45,18 +45,18 @@ def _painted(tone, levels):
 
 @pytest.mark.parametrize('levels', [255, 65535])
 def test_grey_stays_exactly_grey(levels):
-  colours = _painted(_grey, levels)
-  np.testing.assert_array_equal(colours[:, 0], colours[:, 1])
-  np.testing.assert_array_equal(colours[:, 0], colours[:, 2])
+  colors = _painted(_grey, levels)
+  np.testing.assert_array_equal(colors[:, 0], colors[:, 1])
+  np.testing.assert_array_equal(colors[:, 0], colors[:, 2])
 
 
 def test_sepia_stays_on_its_curve():
-  colours = _painted(_sepia, 255) / 255
-  # The curve's colour of the same green.
-  level = colours[:, 1]
+  colors = _painted(_sepia, 255) / 255
+  # The curve's color of the same green.
+  level = colors[:, 1]
   expected = np.stack([level**0.8, level, level**1.3], axis=-1)
-  apart = np.abs(colours - expected).max(axis=-1)
-  # Closed eyes show nothing darker: there the colour is a guess.
+  apart = np.abs(colors - expected).max(axis=-1)
+  # Closed eyes show nothing darker: there the color is a guess.
   shown = level > 0.17
   assert shown.mean() > 0.8 and np.ptp(level[shown]) > 0.3
   assert apart[shown].max() < 2 / 255 and apart.max() < 20 / 255

@@ -15,7 +15,7 @@ SIZE = (150, 220)
 
 
 def _world(x, y):
-  """Smooth colours of every place, between 0.2 and 0.8."""
+  """Smooth colors of every place, between 0.2 and 0.8."""
   waves = [
     np.sin(x / 7) * np.cos(y / 9), np.sin((x + y) / 11), np.cos(x / 13 - y / 6)
   ]  # fmt: skip
@@ -60,7 +60,7 @@ def _apart(one, other):
 
 
 def _blank(photo):
-  """The photograph with the eyes in one colour, but not the holes' rims."""
+  """The photograph with the eyes in one color, but not the holes' rims."""
   pixels = photo.pixels.copy()
   pixels[_holes(_view(), part=0.75)] = photo.levels // 3
   return photograph.from_array(pixels)
@@ -283,11 +283,11 @@ def test_shading_contrast_and_paint_do_what_they_say():
   def assert_close(got, expected):
     np.testing.assert_allclose(got, expected, atol=0.006)
 
-  colour = np.array([0.1, 0, -0.2])
-  assert_close(painted(shading=colour), original + colour)
+  color = np.array([0.1, 0, -0.2])
+  assert_close(painted(shading=color), original + color)
   low = painted(blend=-1)
   assert np.abs(original - low).max() > 0.1
-  assert_close(painted(blend=-1, paint=colour), low + colour)
+  assert_close(painted(blend=-1, paint=color), low + color)
   assert_close(painted(contrast=np.log(1.3)), low + 1.3 * (original - low))
   assert_close(painted(blend=-0.5), (low + original) / 2)
 
