@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import logging
 import os
+import pathlib
 import sys
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -23,7 +24,10 @@ _TFDS_COMMAND = 'tensorflow_datasets.scripts.cli.build'
 _logger = logging.getLogger(__name__)
 
 
-class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+class RecordsBuilder(
+  tfds.core.ShardBasedBuilder,
+  skip_registration=True,  # type: ignore[call-arg]  # TFDS has no types.
+):
   """Builds records from the entries that a data set yields.
 
   Shards are written in order and one by one: TFDS's other kind of builder would
@@ -34,7 +38,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   SIZE: int
   HOMEPAGE: str | None = None
-  EXTRA_FEATURES: Mapping[str, Any] = types.MappingProxyType({})
+  EXTRA_FEATURES: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
   # Whether `train` holds people with a single picture, too.
   KEEP_SINGLES = False
 
@@ -119,7 +123,7 @@ class RecordsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       raise InputError(f'{self._manual_dir} is not a folder') from error
     return folder
 
-  def _folders_of_tfds(self) -> list[os.PathLike]:
+  def _folders_of_tfds(self) -> list[pathlib.Path]:
     """Returns the folders that TFDS makes before it knows if it can build."""
     downloads = self.data_dir_root / 'downloads'
     return [

@@ -217,8 +217,8 @@ def arrange(
   people = collections.defaultdict(list)
   for entry in entries:
     people[entry.identity].append(entry)
-  splits = {split: [] for split in SPLITS}
-  rejected = []
+  splits: dict[str, list[Placed]] = {split: [] for split in SPLITS}
+  rejected: list[Rejected] = []
   for identity, pictures in people.items():
     opened = [entry for entry in pictures if entry.is_open]
     closed = [entry for entry in pictures if not entry.is_open]

@@ -95,8 +95,8 @@ class Crop:
 
 def face_centre(face: Face) -> tuple[int, int]:
   """Returns the point to turn about: the mean of eyes and mouth if known."""
-  points = [*face.eyes, face.mouth]
-  if any(point is None for point in points):
+  points = [p for p in (*face.eyes, face.mouth) if p is not None]
+  if len(points) < 3:
     return int(face.x), int(face.y)
   x, y = np.sum(points, axis=0) / len(points)
   return int(x), int(y)

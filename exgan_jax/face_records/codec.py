@@ -8,7 +8,7 @@ import struct
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from exgan_jax.errors import InputError
 
@@ -88,7 +88,9 @@ def encode_pixels(image: UInt8[np.ndarray, 's s 3']) -> bytes:
   return header + cv2.cvtColor(image, cv2.COLOR_RGB2BGR).tobytes()
 
 
-def scale_points(points: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def scale_points(
+  points: np.ndarray, scale: np.ndarray | np.float32
+) -> np.ndarray:
   """Scales pixel coordinates along with their picture.
 
   Args:
@@ -100,7 +102,7 @@ def scale_points(points: np.ndarray, scale: np.ndarray) -> np.ndarray:
   return (points + half) * scale - half
 
 
-def scale_of(resolution: int, side: float) -> Float32[np.ndarray, '']:
+def scale_of(resolution: int, side: float) -> np.float32:
   """What a picture's coordinates are multiplied by at a resolution."""
   return np.float32(resolution / side)
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from jaxtyping import Float32
 
 from exgan_jax.errors import InputError
@@ -14,7 +14,7 @@ _PACKAGE = 'exgan'
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def _message_class() -> type:
+def _message_class() -> type[Message]:
   """Returns tf.train.Example's message class, without TensorFlow.
 
   The wire format is that of tensorflow/core/example/example.proto. The messages

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from exgan_jax.errors import InputError
-from exgan_jax.face_records.alignment import Face
+from exgan_jax.face_records.alignment import Face, Point
 from exgan_jax.face_records.cached_file import cache_folder, download
 
 BUNDLE_URL = (
@@ -167,10 +167,13 @@ def face_from_landmarks(
   side = _BOX_PER_LANDMARKS * max(high - low)
   x, y = (low + high) / 2
   left, right = points[_IRIS_LEFT], points[_IRIS_RIGHT]
+  outer_left, inner_left, inner_right, outer_right = (
+    _point(points[i]) for i in _CORNERS
+  )
   roll = np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0]))
   return Face(
-    eyes=(tuple(left.tolist()), tuple(right.tolist())),
-    mouth=tuple(points[_MOUTH_CORNERS].mean(axis=0).tolist()),
+    eyes=(_point(left), _point(right)),
+    mouth=_point(points[_MOUTH_CORNERS].mean(axis=0)),
     x=float(x),
     y=float(y),
     width=float(side),
@@ -180,9 +183,13 @@ def face_from_landmarks(
     closed=max(blinks),
     yaw=_slope(solid[_CORNERS[-1]] - solid[_CORNERS[0]]),
     pitch=_slope(solid[_CHIN] - solid[_FOREHEAD]),
-    corners=tuple(tuple(points[i].tolist()) for i in _CORNERS),
+    corners=(outer_left, inner_left, inner_right, outer_right),
     blinks=blinks,
   )
+
+
+def _point(xy: Float[np.ndarray, '2']) -> Point:
+  return float(xy[0]), float(xy[1])
 
 
 def _slope(line: Float[np.ndarray, '3']) -> float:

@@ -110,11 +110,11 @@ def _files(
   )
   if not lengths:
     raise InputError(f'{source} has no split')
-  files = {
-    split: folder_lib.shards(source, dataset, split) for split in lengths
-  }
-  for split, shards in files.items():
-    if not all(isinstance(shard, folder_lib.Shard) for shard in shards):
+  files = {}
+  for split in lengths:
+    found = folder_lib.shards(source, dataset, split)
+    files[split] = [s for s in found if isinstance(s, folder_lib.Shard)]
+    if len(files[split]) != len(found):
       raise InputError(
         f'{source} has other files of the {split} split than it says'
       )

@@ -3,11 +3,12 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -37,7 +38,7 @@ def ordered_map(
   function: Callable[[Any], Any],
   items: Iterable[Any],
   workers: int | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
   """Yields `function(item)` for each item, in order, from many processes.
 
   Memory stays flat: only a few items for each worker are under way. A call that
@@ -53,11 +54,11 @@ def ordered_map(
     InputError: a call raised it, which no other item would fare better with.
   """
   if workers == 0:
-    yield from (attempt(lambda item=item: function(item)) for item in items)
+    yield from (attempt(functools.partial(function, item)) for item in items)
     return
   workers = workers or cpu_count()
   items = iter(items)
-  pending = collections.deque()  # Pairs of an item and its future.
+  pending: collections.deque[tuple[Any, futures.Future]] = collections.deque()
   pool = _Pool(workers)
   try:
     while True:
@@ -131,7 +132,7 @@ class _Pool:
       try:
         return self._executor.submit(function, item)
       except BrokenProcessPool as error:
-        future = futures.Future()
+        future: futures.Future = futures.Future()
         future.set_exception(error)
         return future
 

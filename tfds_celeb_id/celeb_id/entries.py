@@ -24,8 +24,9 @@ def make_entry(
   """
   try:
     data = source.read(picture.filename)
-    make = _aligned if isinstance(picture, listing.Aligned) else _raw
-    return make(picture, data, size)
+    if isinstance(picture, listing.Aligned):
+      return _aligned(picture, data, size)
+    return _raw(picture, data, size)
   except pictures.UnusablePictureError as error:
     return records.Rejected(picture.identity, picture.filename, str(error))
 

@@ -104,7 +104,7 @@ def parse_raw(data: bytes) -> list[Raw | records.Rejected]:
   Raises:
     InputError: it is not a JSON object.
   """
-  people = {}
+  people: dict[str, list[Raw | records.Rejected]] = {}
   for each in _unique(
     _entry(_raw, identity_of(filename), entry, filename)
     for filename, entry in _load(data).every()
@@ -178,12 +178,12 @@ def _name_in(entry: Any) -> Any:
 
 def _aligned(identity: str, filename: str, entry: dict) -> Aligned:
   eyes = _both(_point(entry, 'eye_left'), _point(entry, 'eye_right'))
-  boxes = tuple(
+  left, right = (
     _pair(entry.get(name), name, ('w', 'h'), low=1)
     for name in ('box_left', 'box_right')
   )
   opened, closed = (_score(entry, name) for name in ('opened', 'closed'))
-  return Aligned(identity, filename, eyes, boxes, opened, closed)
+  return Aligned(identity, filename, eyes, (left, right), opened, closed)
 
 
 def _raw(identity: str, filename: str, entry: dict) -> Raw:

@@ -118,7 +118,7 @@ def find(folder: str | os.PathLike) -> Source | None:
   """
   places = [pathlib.Path(folder), pathlib.Path(folder) / 'data']
   incomplete = None
-  found = []
+  found: list[Source] = []
   for kind in (ALIGNED, RAW):
     try:
       found += filter(None, (_find(kind, place) for place in places))
@@ -147,16 +147,17 @@ def _find(kind: str, place: pathlib.Path) -> Source | None:
     for path in (folder, place / _FOLDERS[RAW], place)
     if (path / listing).is_file()
   ]
-  rejected = ()
+  pictures: Folder | Archive
+  rejected: tuple[records.Rejected, ...] = ()
   if folder.is_dir():
     if not beside:
       raise InputError(f'{folder} has no {listing}')
     pictures = Folder(os.fspath(folder))
   elif archive.is_file():
-    found = in_archive(kind, archive, listed_elsewhere=bool(beside))
+    archived = in_archive(kind, archive, listed_elsewhere=bool(beside))
     if not beside:
-      return found
-    pictures, rejected = found.pictures, found.rejected
+      return archived
+    pictures, rejected = archived.pictures, archived.rejected
   elif kind == ALIGNED and place / listing in beside:
     pictures = Folder(os.fspath(place))
     beside = [place / listing]

@@ -90,10 +90,9 @@ def _fibres(rho, angle, eyes: EyeTraits, side: int) -> np.ndarray:
   table = rng.standard_normal((5, 32), np.float32)
   column = (angle * (16 / math.pi) + 16).astype(np.float32)
   row = (rho * 3).astype(np.float32)
-  table = cv2.remap(
-    table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+  return np.tanh(
+    cv2.remap(table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
   )
-  return np.tanh(table)
 
 
 def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:

@@ -119,8 +119,8 @@ class Hair:
     if hair.style == 'buzz':
       cover *= 0.8
     lx = head.scene.light[0]
-    fall = np.float32(
-      [[1, 0, -0.05 * head.unit * lx], [0, 1, 0.06 * head.unit]]
+    fall = np.array(
+      [[1, 0, -0.05 * head.unit * lx], [0, 1, 0.06 * head.unit]], np.float32
     )
     shadow = cv2.GaussianBlur(cover, (0, 0), 0.05 * head.unit)
     shadow = cv2.warpAffine(shadow, fall, shadow.shape)

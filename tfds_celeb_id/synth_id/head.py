@@ -110,10 +110,10 @@ class Head:
     yaw, pitch = self.scene.yaw, self.scene.pitch
     return depth * math.sin(yaw), depth * math.sin(pitch)
 
-  def window(self, x: float, y: float, wide: float, high: float):
-    """Slices of the pixels within `wide` and `high` of a point."""
+  def window(self, x: float, y: float, wide: float, tall: float):
+    """Slices of the pixels within `wide` and `tall` of a point."""
     at = self.to_pixels(x, y)
-    reach = self.unit * np.array([wide, high])
+    reach = self.unit * np.array([wide, tall])
     low = np.clip(np.floor(at - reach), 0, self.pixels).astype(int)
     high = np.clip(np.ceil(at + reach), 0, self.pixels).astype(int)
     return np.s_[..., low[1] : high[1], low[0] : high[0]]

@@ -152,7 +152,8 @@ def _rgb(rng: np.random.Generator, anchors, spread: float) -> Rgb:
   low = min(int(place), len(anchors) - 2)
   colour = anchors[low] + (place - low) * (anchors[low + 1] - anchors[low])
   colour = np.clip(colour + rng.uniform(-spread, spread, 3), 8, 250)
-  return tuple(int(c) for c in np.rint(colour))
+  red, green, blue = np.rint(colour)
+  return int(red), int(green), int(blue)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -251,7 +252,9 @@ def sample_scene(seed: int, person: int, picture: int) -> Scene:
   vivid = rng.uniform(0.05, 0.55)
   hues = rng.integers(20, 235, (3, 3))
   hues = (hues * vivid + hues.mean(-1, keepdims=True) * (1 - vivid)).astype(int)
-  ground, second, clothes = (tuple(int(c) for c in hue) for hue in hues)
+  ground, second, clothes = (
+    (int(red), int(green), int(blue)) for red, green, blue in hues
+  )
   return Scene(
     yaw=float(np.clip(rng.normal(0, 0.2), -0.4, 0.4)),
     pitch=float(np.clip(rng.normal(0, 0.1), -0.22, 0.22)),
