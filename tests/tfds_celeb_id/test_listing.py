@@ -21,7 +21,6 @@ ALIGNED = {
   **{'eye_right': {'x': 160, 'y': 107}, 'box_right': {'w': 48, 'h': 96}},
   **{'opened': 0.98, 'closed': 0.01},
 }
-LONG = 'a number with 5,000 digits'
 RAW = {
   **{'eye_left': POINT, 'eye_right': POINT, 'mouth_center': POINT},
   **{'face_x': 1, 'face_y': 2, 'face_w': 3, 'face_h': 4, 'roll': -5.5},
@@ -76,8 +75,6 @@ def test_what_may_be_missing():
     ({'eye_left': {'x': math.nan, 'y': 1}}, 'eye_left: x is out of range'),
     ({'eye_left': {'x': math.inf, 'y': 1}}, 'eye_left: x is out of range'),
     ({'eye_left': {'x': 10**400, 'y': 1}}, 'eye_left: x is out of range'),
-    # More digits than Python reads.
-    ({'opened': LONG}, 'opened is out of range'),
     ({'box_right': {'w': -48, 'h': 48}}, 'box_right: w is out of range'),
     ({'box_right': {'w': 0, 'h': 48}}, 'box_right: w is out of range'),
     ({'box_right': {'w': 1e9, 'h': 48}}, 'box_right: w is out of range'),
@@ -96,8 +93,7 @@ def test_what_may_be_missing():
 )
 def test_an_entry_that_cannot_be_used_costs_no_other(changes, reason):
   entries = [ALIGNED | changes, ALIGNED | {'filename': 'b-1.jpg'}]
-  text = json.dumps({'celeb_a': entries}).replace(f'"{LONG}"', '9' * 5000)
-  bad, good = listing.parse_aligned(text.encode())
+  bad, good = _aligned(*entries)
   assert isinstance(bad, records.Rejected) and bad.reason == reason
   assert good.filename == 'b-1.jpg'
 
@@ -200,11 +196,7 @@ def test_whatever_it_says_every_entry_is_used_or_rejected(parse, data):
   found = parse(json.dumps(said).encode('ascii'))
   number = len(said)
   if parse is listing.parse_aligned:
-    number = 0
-    for entries in said.values():
-      objects = sum(isinstance(entry, dict) for entry in entries)
-      # What is no entry at all is told once a person.
-      number += objects + (objects < len(entries))
+    number = sum(map(len, said.values()))
   assert len(found) == number
   used = [each for each in found if not isinstance(each, records.Rejected)]
   assert len({each.filename for each in used}) == len(used)
@@ -237,8 +229,3 @@ def test_any_bytes_are_a_listing_or_refused(data):
     listing.parse_aligned(data)
   except InputError as error:
     assert '\n' not in str(error)
-
-
-def test_numbers_in_the_place_of_entries_are_reported_once():
-  found = listing.parse_aligned(b'{"a": [' + b'0,' * 100_000 + b'1]}')
-  assert [each.reason for each in found] == ['its entry is not an object']

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from array_record.python import array_record_data_source
+from builds import build, bytes_of, records_of
 from PIL import Image, JpegImagePlugin
 from tensorflow_datasets.core import writer
 
@@ -24,11 +25,7 @@ SMALL = {'people': 3, 'pictures': 2, 'seed': 7}
 
 
 def _build(data_dir, **kwargs):
-  builder = synth_id.Builder(
-    data_dir=str(data_dir), **{'workers': 0, **SMALL, **kwargs}
-  )
-  builder.download_and_prepare()
-  return builder
+  return build(synth_id.Builder, data_dir, **SMALL | kwargs)
 
 
 @pytest.fixture(scope='module')
@@ -37,26 +34,8 @@ def built(tmp_path_factory):
   return _build(tmp_path_factory.mktemp('data'))
 
 
-def _records(builder):
-  return {
-    split: list(builder.as_data_source(split)) for split in builder.info.splits
-  }
-
-
-def _assert_same(one, other):
-  one, other = (
-    {
-      path.name: path.read_bytes()
-      for path in builder.data_path.iterdir()
-      if 'array_record' in path.name
-    }
-    for builder in (one, other)
-  )
-  assert one == other and one
-
-
 def test_holds_the_pictures_that_were_asked_for(built):
-  splits = _records(built)
+  splits = records_of(built)
   closed = splits.pop('closed')
   names = [
     record['filename'].decode() for items in splits.values() for record in items
@@ -79,7 +58,7 @@ def test_holds_the_pictures_that_were_asked_for(built):
 
 
 def test_pictures_and_colours_are_the_renderers(built):
-  for items in _records(built).values():
+  for items in records_of(built).values():
     for record in items:
       number = int(record['identity'][-6:])
       picture = int(record['filename'].decode().partition('-')[2][:-4]) - 1
@@ -104,7 +83,7 @@ def test_pictures_and_colours_are_the_renderers(built):
 
 
 def test_irises_are_read_back(built):
-  for split, items in _records(built).items():
+  for split, items in records_of(built).items():
     stored = array_record_data_source.ArrayRecordDataSource(
       [str(path) for path in built.info.splits[split].filepaths]
     )
@@ -114,7 +93,7 @@ def test_irises_are_read_back(built):
 
 
 def test_truth_is_the_same_scene_with_open_eyes(built):
-  closed = next(iter(_records(built)['closed']))
+  closed = next(iter(records_of(built)['closed']))
   image = Image.open(io.BytesIO(closed['truth']))
   assert JpegImagePlugin.get_sampling(image) == 0  # Full colour.
   truth = np.array(image).astype(int)
@@ -127,7 +106,7 @@ def test_truth_is_the_same_scene_with_open_eyes(built):
 
 
 def test_is_the_same_from_any_number_of_processes(built, tmp_path):
-  _assert_same(_build(tmp_path, workers=2), built)
+  assert bytes_of(_build(tmp_path, workers=2)) == bytes_of(built)
 
 
 def test_another_seed_is_another_data_set(built, tmp_path):
@@ -182,7 +161,7 @@ def test_command(built, tmp_path):
     '--data-dir', tmp_path, '--people', 3, '--pictures', 2, '--seed', 7
   )
   assert result.returncode == 0, result.stderr
-  _assert_same(synth_id.Builder(data_dir=str(tmp_path)), built)
+  assert bytes_of(synth_id.Builder(data_dir=str(tmp_path))) == bytes_of(built)
   result = _run('--data-dir', built.data_dir_root, '--people', 5)
   assert result.returncode == 2
   (line,) = result.stderr.splitlines()
@@ -241,7 +220,9 @@ def test_tfds_command(built, tmp_path, place):
   }[place]
   result = _tfds(*arguments, '--data_dir', tmp_path / 'data', cwd=cwd)
   assert result.returncode == 0, result.stderr
-  _assert_same(synth_id.Builder(data_dir=str(tmp_path / 'data')), built)
+  assert bytes_of(
+    synth_id.Builder(data_dir=str(tmp_path / 'data'))
+  ) == bytes_of(built)
 
 
 def test_tfds_command_with_bad_input(tmp_path):
