@@ -1,4 +1,4 @@
-"""What a built data set's folder holds, without reading its records."""
+"""Finds the files of a data set, without reading its records."""
 
 import dataclasses
 import json
@@ -9,24 +9,23 @@ from typing import Any
 
 from exgan_jax.errors import InputError
 
-# In the folder of a version.
+# Files in the folder of a version.
 DATASET_INFO = 'dataset_info.json'
 FEATURES = 'features.json'
 METADATA = 'metadata.json'
 REJECTED = 'rejected.jsonl'
-# In METADATA, what `packing` says of it.
+# The key of METADATA that `pack` adds.
 PACKED = 'packed'
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A file of records, as an ArrayRecord data source takes it.
+  """A file of records, or a part of it, for an ArrayRecord data source.
 
   Attributes:
     filename: its path.
-    skip: none of its records.
-    take: how many records it has.
-    examples_in_shard: the same.
+    take: number of records.
+    skip: number of records before them.
   """
 
   filename: str
@@ -39,7 +38,7 @@ class Shard:
 
 
 def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
-  """Folder of a data set's newest version.
+  """Returns the folder of the newest version of a data set.
 
   Raises:
     InputError: there is none.
@@ -55,8 +54,8 @@ def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
   )
   if not versions:
     raise InputError(
-      f'no data set {dataset} in {data_dir or "."}: build it, or give the'
-      ' folder that it is in as --data-dir'
+      f'no data set {dataset} in {data_dir or "."}: build it, or pass its '
+      'folder as --data-dir'
     )
   return versions[-1]
 
@@ -64,17 +63,16 @@ def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
 def shards(
   folder: pathlib.Path, dataset: str, split: str
 ) -> list[Shard] | list[str]:
-  """Files of a split in order, with their lengths where the folder tells them.
+  """Returns the files of a split in order, with their lengths if known.
 
-  To open each file for its length would take the longer, the larger the data
-  set is.
+  Opening each file for its length would be slow for a large data set.
 
   Raises:
-    InputError: there is no such split, or a file of it is missing.
+    InputError: the split or one of its files is missing.
   """
   paths = sorted(folder.glob(f'{dataset}-{split}.array_record-*-of-*'))
   if not paths:
-    raise InputError(f'{folder} has no split {split} of array_record')
+    raise InputError(f'{folder} has no {split} split of array_record files')
   total = paths[0].name.rsplit('-', 1)[1]
   if not total.isdecimal() or len(paths) != int(total):
     raise InputError(
@@ -90,10 +88,10 @@ def shards(
 
 
 def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
-  """Numbers of records in the files of each split.
+  """Returns the numbers of records in the files of each split.
 
   Raises:
-    InputError: that is not what TFDS writes.
+    InputError: it has an unexpected format.
   """
   try:
     lengths = {
@@ -101,14 +99,14 @@ def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
       for split in dataset_info['splits']
     }
   except (KeyError, TypeError, ValueError) as error:
-    raise InputError(f'{DATASET_INFO} does not tell the splits') from error
+    raise InputError(f'{DATASET_INFO} has no valid list of splits') from error
   if any(n < 1 for split in lengths.values() for n in split):
-    raise InputError(f'{DATASET_INFO} tells of files without records')
+    raise InputError(f'{DATASET_INFO} lists files without records')
   return lengths
 
 
 def packed(folder: pathlib.Path) -> bool:
-  """Whether a data set was made of another one, for a smaller resolution."""
+  """Returns whether a data set was written by `pack`."""
   try:
     metadata = read_json(folder / METADATA)
   except InputError:
@@ -117,10 +115,10 @@ def packed(folder: pathlib.Path) -> bool:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """Reads a file of JSON.
+  """Reads a JSON file.
 
   Raises:
-    InputError: there is none, or it is not JSON.
+    InputError: it cannot be read, or is not JSON.
   """
   try:
     return json.loads(path.read_text(encoding='utf-8'))

@@ -115,7 +115,7 @@ def test_photographs_are_aligned_as_computed_by_hand(authors_files, tmp_path):
   authors_files.write()
   builder = _build(authors_files.folder, tmp_path / 'data')
   first, second = records_of(builder)[records.split_of('b')]
-  # The face's centre is the mean of eyes and mouth, (100, 80); the crop 120 px
+  # The face's center is the mean of eyes and mouth, (100, 80); the crop 120 px
   # wide and high, from (40, 20), is enlarged 256 / 120 times.
   np.testing.assert_array_equal(first['eyes'], [[85, 106], [170, 106]])
   # Only 100 columns are there; the original scales x like y all the same.
@@ -299,8 +299,8 @@ def test_pictures_that_cannot_be_used_are_rejected_by_name(
   assert [r['filename'].decode() for r in used] == [
     *('a-1.jpg', 'a-2.jpg', 'a-8.jpg', 'a-10.jpg', 'a-11.jpg')
   ]
-  grey, small = used[3:]
-  assert np.abs(grey['image'].astype(int) - 90).max() <= 1
+  gray, small = used[3:]
+  assert np.abs(gray['image'].astype(int) - 90).max() <= 1
   # At 128 px, so everything is twice as large; edges stay in place.
   np.testing.assert_array_equal(small['eyes'], [[194.5, 212.5], [240.5, 120.5]])
   np.testing.assert_array_equal(small['boxes'], [[96, 122], [192, 100]])

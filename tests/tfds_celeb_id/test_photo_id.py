@@ -48,8 +48,8 @@ class FakeDetector:
 
 def _save(path, faces=1, opened=0.9, blue=0, size=(100, 100), **kwargs):
   path.parent.mkdir(parents=True, exist_ok=True)
-  colour = (100 * faces, round(255 * opened), blue)
-  Image.new('RGB', size, colour).save(path, **kwargs)
+  color = (100 * faces, round(255 * opened), blue)
+  Image.new('RGB', size, color).save(path, **kwargs)
 
 
 def _build(folder, data_dir, detector=FakeDetector):
@@ -87,7 +87,7 @@ def test_records_are_as_promised(tmp_path):
   # The box is 72 of 100 pixels wide about the mean of eyes and mouth (50, 56).
   np.testing.assert_array_equal(record['eyes'], [[85, 106], [170, 106]])
   assert record['eyes'].dtype == record['boxes'].dtype == np.float32
-  # They are not cut to whole pixels, and count from the first one's centre.
+  # They are not cut to whole pixels, and count from the first one's center.
   across = (np.array([32, 44, 56, 68]) - 14 + 0.5) * 256 / 72 - 0.5
   down = (50 - 20 + 0.5) * 256 / 72 - 0.5
   np.testing.assert_allclose(

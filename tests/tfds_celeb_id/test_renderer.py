@@ -13,11 +13,11 @@ SEED = 7
 HALF_BOX = 12 / 128  # of the smallest eye box, over the picture's side
 
 
-def outside_boxes(centres: np.ndarray, size: int) -> np.ndarray:
+def outside_boxes(centers: np.ndarray, size: int) -> np.ndarray:
   """Mask of the pixels that lie outside of both smallest eye boxes."""
   pixels = np.arange(size) + 0.5
   mask = np.ones((size, size), bool)
-  for x, y in centres:
+  for x, y in centers:
     across = np.abs(pixels - x) <= HALF_BOX * size
     down = np.abs(pixels - y) <= HALF_BOX * size
     mask &= ~(down[:, None] & across[None, :])
@@ -39,7 +39,7 @@ def iris_pixels(person, scene, rendering, side: int) -> np.ndarray:
   return rendering.image[ring].astype(np.float64)
 
 
-def iris_colour(person, scene, rendering) -> np.ndarray:
+def iris_color(person, scene, rendering) -> np.ndarray:
   both = [iris_pixels(person, scene, rendering, side) for side in (0, 1)]
   return np.median(np.concatenate(both), axis=0)
 
@@ -140,13 +140,13 @@ def test_widest_eyes_end_before_their_boxes():
   assert 0.8 < max(reaches) / (eyes.BOX / 2) < 0.94
 
 
-def test_iris_colour_names_its_person():
+def test_iris_color_names_its_person():
   people = [renderer.sample_person(SEED, i) for i in range(30)]
   truth = np.array([p.iris_rgb for p in people], np.float64)
   ranks = []
   for i, person in enumerate(people):
     scene = plain(renderer.sample_scene(SEED, i, 0))
-    seen = iris_colour(person, scene, renderer.render(person, scene))
+    seen = iris_color(person, scene, renderer.render(person, scene))
     distances = np.linalg.norm(truth - seen, axis=1)
     ranks.append((distances < distances[i]).mean())
   assert np.mean(ranks) < 0.08  # 0.5 by chance
@@ -160,10 +160,10 @@ def test_closed_eyes_hide_the_iris():
     blue = dataclasses.replace(person.eyes, iris_rgb=(70, 120, 190))
     brown = dataclasses.replace(person.eyes, iris_rgb=(70, 40, 25))
     scene = plain(renderer.sample_scene(SEED, i, 0))
-    colours = {}
+    colors = {}
     for closed in (False, True):
-      colours[closed] = [
-        iris_colour(
+      colors[closed] = [
+        iris_color(
           person,
           scene,
           renderer.render(
@@ -172,8 +172,8 @@ def test_closed_eyes_hide_the_iris():
         )
         for own in (blue, brown)
       ]
-    assert np.linalg.norm(np.subtract(*colours[False])) > 60
-    hidden.append(np.array_equal(*colours[True]))
+    assert np.linalg.norm(np.subtract(*colors[False])) > 60
+    hidden.append(np.array_equal(*colors[True]))
   assert all(hidden)
 
 
@@ -188,7 +188,7 @@ POSES = {
 
 
 def iris_difference(person, scene, size, **traits):
-  """What the colour of the iris changes, a pixel, and where the irises are."""
+  """What the color of the iris changes, a pixel, and where the irises are."""
   drawn = [
     renderer.render(
       dataclasses.replace(
@@ -216,7 +216,7 @@ def centroid(difference, place) -> np.ndarray:
 
 @pytest.mark.parametrize('person', [1, 4])
 @pytest.mark.parametrize('pose', POSES.values(), ids=POSES)
-def test_irises_are_where_their_colour_shows(person, pose):
+def test_irises_are_where_their_color_shows(person, pose):
   mine = renderer.sample_person(SEED, person)
   scene = dataclasses.replace(
     plain(renderer.sample_scene(SEED, person, 0)), **pose
@@ -290,10 +290,10 @@ def test_corners_are_where_the_lids_open(person, monkeypatch):
   scene = plain(renderer.sample_scene(SEED, person, 0))
   scene = dataclasses.replace(scene, noise=0.0, blur=0.0)
   drawn = []
-  for colour in (0.0, 1.0):
-    # An eyeball of one colour: what it changes is the opening.
+  for color in (0.0, 1.0):
+    # An eyeball of one color: what it changes is the opening.
     monkeypatch.setattr(
-      eyes, '_paint_ball', lambda ball, *_, c=colour: ball.fill(c)
+      eyes, '_paint_ball', lambda ball, *_, c=color: ball.fill(c)
     )
     drawn.append(renderer.render(mine, scene, 256))
   difference = np.subtract(*(each.image.astype(float) for each in drawn))

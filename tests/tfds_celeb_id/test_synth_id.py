@@ -57,7 +57,7 @@ def test_holds_the_pictures_that_were_asked_for(built):
   assert records.split_of('synth_000000') != 'train'
 
 
-def test_pictures_and_colours_are_the_renderers(built):
+def test_pictures_and_colors_are_the_renderers(built):
   for items in records_of(built).values():
     for record in items:
       number = int(record['identity'][-6:])
@@ -68,7 +68,7 @@ def test_pictures_and_colours_are_the_renderers(built):
       expected = renderer.render(person, scene, 128, eyes_closed=is_closed)
       np.testing.assert_array_equal(record['iris_rgb'], person.iris_rgb)
       np.testing.assert_allclose(record['eyes'], expected.eyes - 0.5, rtol=1e-6)
-      # Half a pixel off the centres, not off the radii.
+      # Half a pixel off the centers, not off the radii.
       np.testing.assert_allclose(
         record['irises'], expected.irises - [0.5, 0.5, 0], rtol=1e-6
       )
@@ -95,7 +95,7 @@ def test_irises_are_read_back(built):
 def test_truth_is_the_same_scene_with_open_eyes(built):
   closed = next(iter(records_of(built)['closed']))
   image = Image.open(io.BytesIO(closed['truth']))
-  assert JpegImagePlugin.get_sampling(image) == 0  # Full colour.
+  assert JpegImagePlugin.get_sampling(image) == 0  # Full color.
   truth = np.array(image).astype(int)
   difference = np.abs(truth - closed['image']).mean(axis=-1)
   near = np.zeros((128, 128), bool)

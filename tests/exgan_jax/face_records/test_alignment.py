@@ -61,7 +61,7 @@ def _dots(size, points):
 
 
 def _brightest(image, near):
-  """Returns the centre of the light around a point."""
+  """Returns the center of the light around a point."""
   light = image[..., 0].astype(np.float64)
   rows, columns = np.indices(light.shape)
   light[np.hypot(columns - near[0], rows - near[1]) > 20] = 0

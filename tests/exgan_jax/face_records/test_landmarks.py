@@ -1,6 +1,5 @@
 """The bundle's whereabouts, and faces as Celeb-ID's parameters have them."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -118,8 +117,8 @@ def test_faces_agree_with_published_parameters(photographs, bundle):
           abs(face.opened - entry.get('eyes_opened', face.opened)),
         )
       )
-  eyes, roll, width, centre, opened = np.median(differences, axis=0)
-  assert eyes < 1 and roll < 0.1 and width < 1.5 and centre < 2
+  eyes, roll, width, center, opened = np.median(differences, axis=0)
+  assert eyes < 1 and roll < 0.1 and width < 1.5 and center < 2
   assert opened < 0.01
 
 
@@ -198,28 +197,21 @@ def test_errors_are_written_unless_they_are_explained(capfd):
 
 
 def _next_descriptor():
-  """What the next file would get: more if one was left open."""
+  """Returns the next free file descriptor; larger if one was left open."""
   number = os.dup(2)
   os.close(number)
   return number
 
 
-def test_threads_may_hold_standard_error_at_the_same_time(capfd):
-  with landmarks.quiet_stderr():
-    pass  # Opens what stays open.
+def test_uses_may_be_nested_and_leave_nothing_open(capfd):
   before = os.fstat(2).st_ino, _next_descriptor()
-  with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
-    first.enter_context(landmarks.quiet_stderr())
+  with landmarks.quiet_stderr():
     os.write(2, NOTICES + b'one\n')
-    second.enter_context(landmarks.quiet_stderr())
-    os.write(2, b'two\n')
-    first.close()
-    # Without waiting for the other, which may be followed by more.
-    assert capfd.readouterr().err == 'one\ntwo\n'
-    os.write(2, NOTICES + b'three\n')
-  os.write(2, b'four\n')
-  assert capfd.readouterr().err == 'three\nfour\n'
+    with landmarks.quiet_stderr():
+      os.write(2, NOTICES + b'two\n')
+  os.write(2, b'three\n')
   assert (os.fstat(2).st_ino, _next_descriptor()) == before
+  assert capfd.readouterr().err == 'one\ntwo\nthree\n'
 
 
 def test_lines_of_many_threads_all_arrive_once(capfd):

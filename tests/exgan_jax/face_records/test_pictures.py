@@ -24,22 +24,22 @@ def _read(path):
   return image.astype(int)
 
 
-def test_reads_colour(tmp_path):
+def test_reads_color(tmp_path):
   Image.fromarray(_ramp()).save(tmp_path / 'a b é.png')
   np.testing.assert_array_equal(_read(tmp_path / 'a b é.png'), _ramp())
 
 
 def test_scales_16_bits(tmp_path):
-  grey = np.linspace(0, 65535, 90 * 60).reshape(60, 90).astype(np.uint16)
-  Image.fromarray(grey).save(tmp_path / 'grey.png')
-  expected = np.round(grey / 257)
+  gray = np.linspace(0, 65535, 90 * 60).reshape(60, 90).astype(np.uint16)
+  Image.fromarray(gray).save(tmp_path / 'gray.png')
+  expected = np.round(gray / 257)
   for channel in range(3):
     np.testing.assert_allclose(
-      _read(tmp_path / 'grey.png')[..., channel], expected, atol=1
+      _read(tmp_path / 'gray.png')[..., channel], expected, atol=1
     )
-  colour = _ramp().astype(np.uint16) * 257
-  cv2.imwrite(str(tmp_path / 'colour.png'), colour[..., ::-1])
-  np.testing.assert_allclose(_read(tmp_path / 'colour.png'), _ramp(), atol=1)
+  color = _ramp().astype(np.uint16) * 257
+  cv2.imwrite(str(tmp_path / 'color.png'), color[..., ::-1])
+  np.testing.assert_allclose(_read(tmp_path / 'color.png'), _ramp(), atol=1)
 
 
 def test_converts_cmyk(tmp_path):
@@ -47,7 +47,7 @@ def test_converts_cmyk(tmp_path):
   assert np.abs(_read(tmp_path / 'a.jpg') - _ramp()).mean() < 3
 
 
-def test_palette_and_transparency_become_colour_on_white(tmp_path):
+def test_palette_and_transparency_become_color_on_white(tmp_path):
   alpha = np.full((60, 90, 1), 255, np.uint8)
   alpha[:, :40] = 0
   Image.fromarray(np.concatenate([_ramp(), alpha], axis=-1)).save(
@@ -121,17 +121,17 @@ def test_rejects_broken_and_tiny_pictures(tmp_path):
     pictures.read_picture(tmp_path / 'f.tiff')
 
 
-def test_full_colour_keeps_the_colour_of_small_things():
+def test_full_color_keeps_the_color_of_small_things():
   image = np.full((64, 64, 3), 230, np.uint8)
   cv2.circle(image, (32, 32), 4, (30, 90, 200), -1)
   inside = np.hypot(*(np.indices((64, 64)) - 32)) <= 4
 
-  def error(full_colour):
-    data = np.frombuffer(pictures.encode_jpeg(image, full_colour), np.uint8)
+  def error(full_color):
+    data = np.frombuffer(pictures.encode_jpeg(image, full_color), np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
     return np.abs(decoded.astype(int) - image)[inside].mean()
 
-  assert error(full_colour=True) < 0.5 * error(full_colour=False)
+  assert error(full_color=True) < 0.5 * error(full_color=False)
 
 
 def _jpeg(mode='RGB', more=b'', **kwargs):
