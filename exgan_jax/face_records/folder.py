@@ -72,7 +72,7 @@ def shards(
   """
   paths = sorted(folder.glob(f'{dataset}-{split}.array_record-*-of-*'))
   if not paths:
-    raise InputError(f'{folder} has no {split} split of array_record files')
+    raise InputError(f'{folder} has no split {split} of array_record')
   total = paths[0].name.rsplit('-', 1)[1]
   if not total.isdecimal() or len(paths) != int(total):
     raise InputError(

@@ -1,4 +1,4 @@
-"""Which picture becomes which record."""
+"""Records and their splits."""
 
 import collections
 import json
@@ -38,12 +38,13 @@ def test_splits_by_identity_are_stable_and_90_5_5():
   assert abs(share['train'] / 20_000 - 0.90) < 0.01
   assert abs(share['validation'] / 20_000 - 0.05) < 0.005
   assert abs(share['test'] / 20_000 - 0.05) < 0.005
-  # Written down: a change would move people from one split into another.
+  # A change would move people from one split to another.
   known = ['George_W_Bush', 'synth_000000', 'Zoë']
-  assert [records.split_of(name) for name in known] == KNOWN
-
-
-KNOWN = ['train', 'test', 'train']
+  assert [records.split_of(name) for name in known] == [
+    'train',
+    'test',
+    'train',
+  ]
 
 
 def test_open_pictures_keep_their_order_and_know_their_place():
@@ -236,9 +237,6 @@ def test_parse_refuses_what_is_not_a_record(changes):
   with pytest.raises(InputError) as caught:
     example.parse(_serialized(**changes))
   assert '\n' not in str(caught.value)
-
-
-def test_parse_refuses_other_bytes():
   with pytest.raises(InputError):
     example.parse(b'not a record')
 
