@@ -5,6 +5,8 @@ import functools
 import multiprocessing.util
 from collections.abc import Callable
 
+import numpy as np
+
 from exgan_jax.face_records import alignment, pictures
 from exgan_jax.face_records.alignment import Face
 from exgan_jax.face_records.pictures import UnusablePictureError
@@ -44,6 +46,12 @@ def the_face(faces: list[Face]) -> Face:
   return first
 
 
+def check_eyes(eyes: np.ndarray, size: int) -> None:
+  """Raises UnusablePictureError if an eye is unknown or outside."""
+  if not ((eyes >= 0) & (eyes < size)).all():
+    raise UnusablePictureError('an eye is outside the picture')
+
+
 def align_photo(
   photo: Photo, detector: Callable, bundle: str | None, size: int
 ) -> records.Entry | records.Rejected:
@@ -62,8 +70,7 @@ def align_photo(
     square, eyes = alignment.align(image, face, size)
     height, width = image.shape[:2]
     matrix = alignment.crop_of(face, width, height).matrix(size)
-    if not ((eyes >= 0) & (eyes < size)).all():
-      raise UnusablePictureError('an eye is outside the picture')
+    check_eyes(eyes, size)
   except UnusablePictureError as error:
     return records.Rejected(photo.identity, photo.filename, str(error))
   return records.Entry(

@@ -1,13 +1,13 @@
 """Finds the files of a data set, without reading its records."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
 from typing import Any
 
 from exgan_jax.errors import InputError
+from exgan_jax.files import read_json
 
 # Files in the folder of a version.
 DATASET_INFO = 'dataset_info.json'
@@ -108,21 +108,6 @@ def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
 def packed(folder: pathlib.Path) -> bool:
   """Returns whether a data set was written by `pack`."""
   try:
-    metadata = read_json(folder / METADATA)
+    return PACKED in read_json(folder / METADATA)
   except InputError:
     return False
-  return isinstance(metadata, dict) and PACKED in metadata
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """Reads a JSON file.
-
-  Raises:
-    InputError: it cannot be read, or is not JSON.
-  """
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except (ValueError, RecursionError) as error:
-    raise InputError(f'{path} is not JSON') from error

@@ -22,6 +22,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.face_records import codec, example, parallel, pictures, progress
 from exgan_jax.face_records import folder as folder_lib
 from exgan_jax.face_records.folder import Shard
+from exgan_jax.files import read_json
 
 # Resolutions of a training run, as in `config.Config`.
 LARGEST, MULTIPLE = 1024, 16
@@ -94,7 +95,7 @@ def pack(
 def _files(source: pathlib.Path, dataset: str) -> dict[str, list[Shard]]:
   """Returns the files of each split."""
   lengths = folder_lib.shard_lengths(
-    folder_lib.read_json(source / folder_lib.DATASET_INFO)
+    read_json(source / folder_lib.DATASET_INFO)
   )
   if not lengths:
     raise InputError(f'{source} has no split')
@@ -233,7 +234,7 @@ def _description(
     InputError: a file is missing, or has an unexpected format.
   """
   names = (folder_lib.FEATURES, folder_lib.DATASET_INFO, folder_lib.METADATA)
-  description = {name: folder_lib.read_json(source / name) for name in names}
+  description = {name: read_json(source / name) for name in names}
   try:
     features = description[folder_lib.FEATURES]['featuresDict']['features']
     image = features['image']['image']

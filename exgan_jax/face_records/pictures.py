@@ -1,8 +1,10 @@
 """Reads picture files from untrusted sources to RGB, and writes JPEG."""
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -38,24 +40,9 @@ def read_picture(
   Raises:
     UnusablePictureError: not a picture, broken, too small or too large.
   """
-  try:
-    # Pillow warns of large sizes, which are checked here.
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      with Image.open(path, formats=FORMATS) as image:
-        check_size(image.width, image.height)
-        image.load()
-        return np.array(_to_rgb(_upright(image)))
-  except UnusablePictureError:
-    raise
-  except Image.DecompressionBombError as error:
-    raise UnusablePictureError('too large') from error
-  except Image.UnidentifiedImageError as error:
-    raise UnusablePictureError('not a picture') from error
-  except PermissionError as error:
-    raise UnusablePictureError('cannot be read') from error
-  except Exception as error:  # Decoders raise almost any error.
-    raise UnusablePictureError('broken') from error
+  with _open(path) as image:
+    image.load()
+    return np.array(_to_rgb(_upright(image)))
 
 
 def picture_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -66,23 +53,37 @@ def picture_size(path: str | os.PathLike) -> tuple[int, int]:
   Raises:
     UnusablePictureError: not a picture, too small or too large.
   """
+  with _open(path) as image:
+    size = image.height, image.width
+    # Pillow already swaps the size of a TIFF, and would decode a PNG to find
+    # EXIF data after its pixels.
+    late = image.format == 'PNG' and 'exif' not in image.info
+    if image.format == 'TIFF' or late:
+      return size
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+    return size[::-1] if turned else size
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike | BinaryIO) -> Iterator[Image.Image]:
+  """Opens a picture, and explains errors in the body."""
   try:
+    # Pillow warns of large sizes, which are checked here.
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
       with Image.open(path, formats=FORMATS) as image:
         check_size(image.width, image.height)
-        size = image.height, image.width
-        # Pillow already swaps the size of a TIFF, and would decode a PNG to
-        # find EXIF data after its pixels.
-        late = image.format == 'PNG' and 'exif' not in image.info
-        if image.format == 'TIFF' or late:
-          return size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
-        return size[::-1] if turned else size
+        yield image
   except UnusablePictureError:
     raise
-  except Exception as error:  # Decoders raise almost any error.
+  except Image.DecompressionBombError as error:
+    raise UnusablePictureError('too large') from error
+  except Image.UnidentifiedImageError as error:
     raise UnusablePictureError('not a picture') from error
+  except PermissionError as error:
+    raise UnusablePictureError('cannot be read') from error
+  except Exception as error:  # Decoders raise almost any error.
+    raise UnusablePictureError('broken') from error
 
 
 def check_size(width: int, height: int) -> None:

@@ -9,6 +9,7 @@ from exgan_jax.face_records import alignment, pictures
 from exgan_jax.face_records.pictures import UnusablePictureError
 from tfds_celeb_id import records
 from tfds_celeb_id.celeb_id import listing, sources
+from tfds_celeb_id.photos import check_eyes
 
 
 def make_entry(
@@ -43,7 +44,7 @@ def _aligned(
   if boxes.max() > width:
     raise UnusablePictureError('an eye box larger than the picture')
   eyes = np.array(picture.eyes, np.float32)
-  _check_eyes(eyes, width)
+  check_eyes(eyes, width)
   if width != size:
     # Pixel centers are at whole numbers, the picture's edge is at -0.5.
     scale = size / width
@@ -63,16 +64,10 @@ def _raw(picture: listing.Raw, image: np.ndarray, size: int) -> records.Entry:
     square, eyes = alignment.align(image, face, size, one_scale=True)
   except ValueError as error:
     raise UnusablePictureError(str(error)) from error
-  _check_eyes(eyes, size)
+  check_eyes(eyes, size)
   boxes = alignment.draw_boxes(picture.filename, size)
   data = pictures.encode_jpeg(square)
   return _entry(picture, eyes, boxes, face.opened, face.closed, data)
-
-
-def _check_eyes(eyes: np.ndarray, size: int) -> None:
-  """Raises UnusablePictureError if an eye is unknown or outside."""
-  if not ((eyes >= 0) & (eyes < size)).all():
-    raise UnusablePictureError('an eye is outside the picture')
 
 
 def _entry(picture, eyes, boxes, opened, closed, data) -> records.Entry:
