@@ -69,23 +69,14 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """Limits of a download.
+  """Limits of a download."""
 
-  Attributes:
-    connections: open at the same time.
-    per_host: of these, to the same host.
-    rounds: tries per address.
-    timeout: seconds per picture.
-    max_bytes: per picture.
-    pause: seconds before the second round; doubles with each further round.
-  """
-
-  connections: int = 64
-  per_host: int = 4
-  rounds: int = 4
-  timeout: float = 60.0
-  max_bytes: int = 32 << 20
-  pause: float = 2.0
+  connections: int = 64  # open at the same time
+  per_host: int = 4  # connections to the same host
+  rounds: int = 4  # tries per address
+  timeout: float = 60.0  # seconds per picture
+  max_bytes: int = 32 << 20  # bytes per picture
+  pause: float = 2.0  # seconds before the second round; then doubles
 
 
 @dataclasses.dataclass
@@ -114,7 +105,7 @@ def download(
     folder: where to write the pictures.
     report: where to write one JSON object per missing picture. Addresses that
       it lists as dead are skipped.
-    limits: see `Limits`.
+    limits: by default those of `Limits`.
     retry_dead: request dead addresses, too.
 
   Raises:
@@ -223,14 +214,7 @@ def _explain(error: Exception) -> _DownloadError:
 
 
 class _Downloader:
-  """Downloads pictures round by round.
-
-  Args:
-    folder: where to write them.
-    limits: see `Limits`.
-    summary: updated with the results.
-    report: dead addresses are appended here at once.
-  """
+  """Downloads pictures, updates `summary`, and appends to `report` at once."""
 
   def __init__(
     self, folder: pathlib.Path, limits: Limits, summary: Summary, report: TextIO

@@ -1,4 +1,4 @@
-"""celeb_id from the authors' files, in every shape they come in."""
+"""celeb_id from the authors' files."""
 
 import http.server
 import io
@@ -48,7 +48,7 @@ def _find(folder):
   return source, parse(source.listing)
 
 
-def test_raw_files_give_what_the_authors_script_gives(photographs, tmp_path):
+def test_raw_photos_are_aligned_as_by_the_authors_script(photographs, tmp_path):
   sample = photographs / 'celeb_id_sample' / 'data'
   raw = tmp_path / 'raw'
   raw.mkdir()
@@ -99,7 +99,7 @@ def test_aligned_files_are_kept_as_they_are(authors_files, tmp_path):
   for record in opened:
     np.testing.assert_array_equal(record['eyes'], [[97, 106], [160, 107]])
     np.testing.assert_array_equal(record['boxes'], [[48, 61], [96, 50]])
-    # The listing does not tell.
+    # Not in the listing.
     assert record['corners'].shape == (4, 2)
     assert np.isnan(record['corners']).all()
     name = record['filename'].decode()
@@ -109,7 +109,7 @@ def test_aligned_files_are_kept_as_they_are(authors_files, tmp_path):
   assert builder.info.metadata['source'] == 'aligned'
 
 
-def test_photographs_are_aligned_as_computed_by_hand(authors_files, tmp_path):
+def test_photos_are_aligned_as_computed_by_hand(authors_files, tmp_path):
   authors_files.photograph('b-1.jpg')
   authors_files.photograph('b-2.jpg', width=100)
   authors_files.write()
@@ -169,7 +169,7 @@ def test_the_listing_may_be_in_several_places(authors_files, place):
   assert entries.make_entry(picture, source.pictures, 256).filename == 'a-1.jpg'
 
 
-def test_aligned_files_win_and_the_log_says_so(authors_files, caplog):
+def test_aligned_files_are_preferred_and_logged(authors_files, caplog):
   authors_files.photograph('a-1.jpg')
   authors_files.picture('a-1.jpg')
   authors_files.write()
@@ -193,7 +193,7 @@ def _zip(folder, path, more=()):
       archive.writestr(name, data)
 
 
-def test_an_archive_is_read_where_it_is(authors_files, tmp_path):
+def test_an_archive_is_read_in_place(authors_files, tmp_path):
   for name in ('a-1.jpg', 'a-2.jpg', 'b-1.jpg', 'b-2.jpg'):
     authors_files.picture(name)
     authors_files.photograph(name)
@@ -216,7 +216,7 @@ def test_an_archive_is_read_where_it_is(authors_files, tmp_path):
   assert bytes_of(before) == bytes_of(after)
 
 
-def test_a_hostile_archive_leaves_its_traces_nowhere(authors_files, tmp_path):
+def test_a_hostile_archive_writes_nothing(authors_files, tmp_path):
   for name in ('a-1.jpg', 'a-2.jpg', 'a-3.jpg', 'a-4.jpg'):
     authors_files.picture(name)
   authors_files.write()
@@ -252,7 +252,7 @@ def _png_header(width, height):
   return b'\x89PNG\r\n\x1a\n' + chunk + struct.pack('>I', 99) + b'IDAT'
 
 
-def test_a_bomb_that_unpacks_all_at_once_is_not_unpacked(tmp_path):
+def test_other_compression_types_are_refused(tmp_path):
   path = tmp_path / 'celeb_id_raw.zip'
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_BZIP2) as archive:
     archive.writestr('celeb_params.json', bytes(1000))

@@ -1,9 +1,8 @@
-"""photo_id from folders good and bad."""
+"""photo_id from folders of photos."""
 
 import os
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -56,7 +55,7 @@ def _build(folder, data_dir, detector=FakeDetector):
   return build(photo_id.Builder, data_dir, folder, detector=detector)
 
 
-def test_records_are_as_promised(tmp_path):
+def test_records(tmp_path):
   folder = tmp_path / 'photographs'
   for name in ('Ada Lovelace', 'Zoë', 'B'):
     for i in (2, 1, 10):
@@ -107,7 +106,7 @@ def test_records_are_as_promised(tmp_path):
   assert builder.info.metadata['counts']['closed']['records'] == 6
 
 
-def test_hostile_files_are_rejected_one_by_one(tmp_path):
+def test_unusable_files_are_rejected(tmp_path):
   folder = tmp_path / 'photographs'
   person = folder / 'é person'
   _save(person / 'a.png')
@@ -179,7 +178,7 @@ def test_hostile_files_are_rejected_one_by_one(tmp_path):
 
 
 class SmallFaceBehind(FakeDetector):
-  """Adds a face that is a part as wide as the first, told by blue."""
+  """Adds a second face; blue is its width in percent."""
 
   def detect(self, image):
     (face,) = super().detect(image)
@@ -228,18 +227,6 @@ def test_unusable_input_leaves_nothing_behind(tmp_path, fill, message):
   assert not (tmp_path / 'data').exists()
 
 
-def test_the_command_ends_with_one_line_and_code_2(
-  tmp_path, monkeypatch, capsys
-):
-  command = 'tensorflow_datasets.scripts.cli.build'
-  monkeypatch.setitem(sys.modules, command, types.ModuleType(command))
-  with pytest.raises(SystemExit) as end:
-    _build(tmp_path / 'in', tmp_path / 'data')
-  assert end.value.code == 2
-  (line,) = capsys.readouterr().err.splitlines()
-  assert line.startswith('photo_id: ')
-
-
 def test_a_place_that_cannot_be_written_is_bad_input(tmp_path):
   _save(tmp_path / 'in' / 'a' / '1.png')
   (tmp_path / 'data').write_text('a file where the folder should be')
@@ -261,7 +248,7 @@ assert 'tensorflow' not in sys.modules
 """
 
 
-def test_real_photographs_without_tensorflow(photographs, bundle, tmp_path):
+def test_real_photos_without_tensorflow(photographs, bundle, tmp_path):
   folder = tmp_path / 'photographs'
   folder.mkdir()
   people = sorted(

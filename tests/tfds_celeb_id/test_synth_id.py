@@ -32,7 +32,7 @@ def built(tmp_path_factory):
   return _build(tmp_path_factory.mktemp('data'))
 
 
-def test_holds_the_pictures_that_were_asked_for(built):
+def test_has_the_requested_pictures(built):
   splits = records_of(built)
   closed = splits.pop('closed')
   names = [
@@ -55,7 +55,7 @@ def test_holds_the_pictures_that_were_asked_for(built):
   assert records.split_of('synth_000000') != 'train'
 
 
-def test_pictures_and_colors_are_the_renderers(built):
+def test_pictures_are_those_of_the_renderer(built):
   for items in records_of(built).values():
     for record in items:
       number = int(record['identity'][-6:])

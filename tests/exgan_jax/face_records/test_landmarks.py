@@ -1,4 +1,4 @@
-"""The bundle's whereabouts, and faces as Celeb-ID's parameters have them."""
+"""The bundle, and faces compared with Celeb-ID's parameters."""
 
 import hashlib
 import io
@@ -66,7 +66,7 @@ def test_downloads_once(cache, monkeypatch):
 
 
 @pytest.mark.parametrize('data', [None, b'a page that asks for a password'])
-def test_says_in_one_line_what_to_fetch(cache, monkeypatch, data):
+def test_a_failed_download_names_url_and_path(cache, monkeypatch, data):
   _serve(monkeypatch, data)
   with pytest.raises(InputError) as error:
     landmarks.find_bundle()
@@ -122,7 +122,7 @@ def test_faces_agree_with_published_parameters(photographs, bundle):
   assert opened < 0.01
 
 
-def test_closed_eyes_are_told_from_open_ones(photographs, bundle):
+def test_closed_eyes_have_low_scores(photographs, bundle):
   scores = {'open': [], 'closed': []}
   with landmarks.FaceLandmarker(bundle) as landmarker:
     for path in sorted((photographs / 'closed_eyes').glob('*/*.jpg')):
@@ -140,7 +140,7 @@ def test_no_face_in_noise(bundle):
     assert landmarker.detect(noise) == []
 
 
-def test_what_is_no_bundle_is_refused(tmp_path):
+def test_an_invalid_bundle_is_refused(tmp_path):
   pytest.importorskip('mediapipe')
   (tmp_path / 'bundle').write_bytes(b'no bundle at all')
   with pytest.raises(InputError, match='not a face landmark bundle'):
@@ -159,14 +159,14 @@ NOTICES = (
 
 
 def _landmarker(detect):
-  """One whose network is a function."""
+  """Returns a landmarker with a fake network."""
   made = landmarks.FaceLandmarker.__new__(landmarks.FaceLandmarker)
   made._landmarker = types.SimpleNamespace(detect=detect)
   made._image = lambda pixels: pixels
   return made
 
 
-def test_notices_in_the_middle_are_dropped_and_other_lines_are_not(capfd):
+def test_notices_are_dropped_and_other_lines_are_kept(capfd):
   logger = logging.Logger('elsewhere')
 
   def detect(image):
@@ -185,7 +185,7 @@ def test_notices_in_the_middle_are_dropped_and_other_lines_are_not(capfd):
   assert capfd.readouterr().err == 'meanwhile\nafterwards\n'
 
 
-def test_errors_are_written_unless_they_are_explained(capfd):
+def test_errors_are_written_unless_input_error_is_raised(capfd):
   def fail(image):
     os.write(2, NOTICES + b'E0000 00:00:1.5 7 graph.cc:9] No memory.\n')
     raise error

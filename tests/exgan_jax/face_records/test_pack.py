@@ -26,7 +26,7 @@ SPLITS = ('train', 'validation', 'test', 'closed')
 
 @pytest.fixture(scope='module', params=[False, True], ids=['jpeg', 'pixels'])
 def packed(request, synth_data, tmp_path_factory):
-  """Whether it is plain pixels, and the folder that it is in."""
+  """Returns whether pixels are uncompressed, and the folder."""
   output = tmp_path_factory.mktemp('packed')
   pack.pack(synth_data, 'synth_id', 64, output, pixels=request.param, workers=0)
   return request.param, str(output)
@@ -56,7 +56,7 @@ def _assert_same(found, expected):
     np.testing.assert_array_equal(found[name], expected[name])
 
 
-def test_training_from_packed_records_sees_the_same(synth_data, packed):
+def test_training_gets_the_same_batches(synth_data, packed):
   pixels, data_dir = packed
   for mine, other in zip(_batches(data_dir), _batches(synth_data), strict=True):
     if not pixels:
@@ -69,9 +69,7 @@ def test_training_from_packed_records_sees_the_same(synth_data, packed):
 
 @pytest.mark.parametrize('packed', [True], indirect=True, ids=['pixels'])
 @pytest.mark.parametrize('split', ['test', 'closed'])
-def test_an_evaluation_of_packed_pixels_sees_the_same(
-  synth_data, packed, split
-):
+def test_evaluation_gets_the_same_batches(synth_data, packed, split):
   _, data_dir = packed
   both = (
     eval_batches.evaluation_batches(
@@ -86,7 +84,7 @@ def test_an_evaluation_of_packed_pixels_sees_the_same(
       np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))
 
 
-def test_records_stay_what_they_are(synth_data, packed):
+def test_only_pictures_and_coordinates_change(synth_data, packed):
   pixels, data_dir = packed
   for split in SPLITS:
     mine, others = _all(data_dir, split), _all(synth_data, split)
@@ -103,7 +101,7 @@ def test_records_stay_what_they_are(synth_data, packed):
   assert names[0] == names[1]
 
 
-def test_records_of_an_earlier_version_are_packed_as_they_are(synth_data):
+def test_records_without_corners_are_packed(synth_data):
   serialized = train_batches.Records(synth_data, 'synth_id', 'test')._read(0)
   example = tf_example_pb2.Example.FromString(serialized)
   del example.features.feature['corners']
@@ -150,7 +148,7 @@ def test_pictures_of_that_size_are_not_encoded_again(synth_data, tmp_path):
     np.testing.assert_allclose(mine.eyes, other.eyes, atol=1e-5)
 
 
-def test_what_is_scaled_is_not_changed_by_scaling_it_by_one():
+def test_scaling_by_one_changes_nothing():
   points = np.random.default_rng(0).normal(40, 60, (100_000, 2))
   for scale in (0.25, 0.375, 0.5, 1.0):
     once = codec.scale_points(points.astype(np.float32), np.float32(scale))
@@ -159,7 +157,7 @@ def test_what_is_scaled_is_not_changed_by_scaling_it_by_one():
     )
 
 
-def test_more_than_was_packed_is_refused(packed, tmp_path):
+def test_enlarging_packed_records_is_refused(packed, tmp_path):
   with pytest.raises(InputError, match='was packed at 64 px'):
     _batches(packed[1], 128)
   config = config_lib.make(resolution=128, dataset='synth_id')
@@ -170,14 +168,14 @@ def test_more_than_was_packed_is_refused(packed, tmp_path):
   assert _batches(packed[1], 32)[0]['image'].shape == (4, 32, 32, 3)
 
 
-def test_other_data_that_are_enlarged_are_one_line(synth_data, caplog):
+def test_enlarging_is_logged_once(synth_data, caplog):
   _batches(synth_data, 256)
   (line,) = caplog.messages
   assert 'have 128 px and are enlarged to 256' in line
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError, MemoryError])
-def test_what_is_interrupted_leaves_nothing(
+def test_an_interrupted_call_leaves_no_files(
   synth_data, tmp_path, monkeypatch, error
 ):
   write, calls = pack._write_file, itertools.count()
@@ -230,7 +228,7 @@ def test_the_command_prints_the_folder(synth_data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('name', ['dataset_info', 'features', 'metadata'])
-def test_a_damaged_description_is_one_clear_line(synth_data, tmp_path, name):
+def test_a_damaged_description_is_refused(synth_data, tmp_path, name):
   shutil.copytree(synth_data, tmp_path / 'data')
   (path,) = (tmp_path / 'data').rglob(f'{name}.json')
   for text in (
@@ -247,7 +245,7 @@ def test_a_damaged_description_is_one_clear_line(synth_data, tmp_path, name):
     assert '\n' not in str(caught.value)
 
 
-def test_a_damaged_file_is_one_clear_line(synth_data, tmp_path):
+def test_a_damaged_file_is_refused(synth_data, tmp_path):
   shutil.copytree(synth_data, tmp_path / 'data')
   (path,) = (tmp_path / 'data').rglob('*-test.array_record*')
   for content in (b'', b'not records', path.read_bytes()[:70_000]):
@@ -258,7 +256,7 @@ def test_a_damaged_file_is_one_clear_line(synth_data, tmp_path):
     assert not (tmp_path / 'synth_id').exists()
 
 
-def test_hostile_pixels_are_one_clear_line(synth_data, packed):
+def test_damaged_pixels_are_refused(synth_data, packed):
   image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
   good = codec.encode_pixels(image)
   np.testing.assert_array_equal(codec.decode(good, 16)[0], image)

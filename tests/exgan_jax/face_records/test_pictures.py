@@ -1,4 +1,4 @@
-"""Picture files as they come."""
+"""Picture files of many kinds."""
 
 import io
 import struct
@@ -87,13 +87,13 @@ def _claims(width, height):
 @pytest.mark.parametrize(
   'size', [(20_000, 20_000), (10_000, 9_000), (60_000, 40)]
 )
-def test_rejects_what_claims_to_be_huge(tmp_path, size):
+def test_rejects_huge_pictures(tmp_path, size):
   (tmp_path / 'a.png').write_bytes(_claims(*size))
   with pytest.raises(pictures.UnusablePictureError, match='too large'):
     pictures.read_picture(tmp_path / 'a.png')
 
 
-def test_rejects_what_is_no_picture(tmp_path):
+def test_rejects_other_files(tmp_path):
   path = tmp_path / 'a.jpg'
   for data in (
     b'',
@@ -121,7 +121,7 @@ def test_rejects_broken_and_tiny_pictures(tmp_path):
     pictures.read_picture(tmp_path / 'f.tiff')
 
 
-def test_full_color_keeps_the_color_of_small_things():
+def test_full_color_keeps_the_color_of_small_objects():
   image = np.full((64, 64, 3), 230, np.uint8)
   cv2.circle(image, (32, 32), 4, (30, 90, 200), -1)
   inside = np.hypot(*(np.indices((64, 64)) - 32)) <= 4
@@ -140,7 +140,7 @@ def _jpeg(mode='RGB', more=b'', **kwargs):
   return buffer.getvalue() + more
 
 
-def test_what_every_decoder_shows_alike():
+def test_plain_jpeg():
   assert pictures.is_plain_jpeg(_jpeg())
   turned = Image.Exif()
   turned[0x0112] = 6
@@ -154,7 +154,7 @@ def test_what_every_decoder_shows_alike():
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
 @pytest.mark.parametrize('orientation', [1, 3, 6, 8])
-def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
+def test_size_matches_the_picture(tmp_path, suffix, orientation):
   exif = Image.Exif()
   exif[0x0112] = orientation
   path = tmp_path / f'turned{suffix}'
@@ -163,7 +163,7 @@ def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
 
 
 @pytest.mark.parametrize('content', [b'', b'text', b'\x89PNG\r\n\x1a\n'])
-def test_what_is_no_picture_has_no_size(tmp_path, content):
+def test_other_files_have_no_size(tmp_path, content):
   path = tmp_path / 'a.png'
   path.write_bytes(content)
   with pytest.raises(pictures.UnusablePictureError, match='not a picture'):
