@@ -46,7 +46,7 @@ def ordered_map(
   its process, yields a `Failure`; other items are not affected.
 
   Args:
-    function: can be pickled, as can its arguments and results.
+    function: pure; it, its arguments and its results can be pickled.
     items: consumed as fast as the results are.
     workers: number of processes; 0 means this one, None means one per core.
 
@@ -75,8 +75,7 @@ def ordered_map(
         result = _alone(function, item)
         pool = _Pool(workers)
         pending = collections.deque(
-          (item, future if _has_result(future) else pool.submit(function, item))
-          for item, future in pending
+          (item, pool.submit(function, item)) for item, _ in pending
         )
       yield result
   finally:
@@ -96,10 +95,6 @@ def attempt(call: Callable[[], Any]) -> Any:
   except Exception as error:
     message = str(error).partition('\n')[0][:200]
     return Failure(f'{type(error).__name__}: {message}')
-
-
-def _has_result(future: futures.Future) -> bool:
-  return future.done() and not isinstance(future.exception(), BrokenProcessPool)
 
 
 def _alone(function: Callable[[Any], Any], item: Any) -> Any:
