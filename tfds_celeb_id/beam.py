@@ -1,8 +1,7 @@
-"""The same records from many machines, by Apache Beam.
+"""Builds records on many machines with Apache Beam.
 
-The pictures' bytes travel through Beam, so that the machines share nothing but
-the folders of the input and of the records. Apache Beam belongs to the extra
-`build`.
+Pictures travel through Beam, so the machines share only the folders of the
+input and of the records. Apache Beam belongs to the extra `build`.
 """
 
 import collections
@@ -22,12 +21,12 @@ from tfds_celeb_id.work import Work, result_of
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-  """Where records go, and how.
+  """How and where to write records.
 
   Attributes:
     features: of a record.
     writer: of a shard.
-    templates: the names of the shards' files for each split.
+    templates: file name templates of the splits.
   """
 
   features: tfds.features.FeaturesDict
@@ -37,12 +36,12 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-  """What was built: the splits with records, their counts, and what is in none.
+  """The result of a build.
 
   Attributes:
-    splits: as TFDS wants them.
-    counts: as `records.count` has them.
-    rejected: in the order in which one machine would find them.
+    splits: that have records.
+    counts: as from `records.count`.
+    rejected: in the same order as on one machine.
   """
 
   splits: list[tfds.core.SplitInfo]
@@ -58,14 +57,14 @@ def build(
   options=None,
   runner=None,
 ) -> Built:
-  """Builds the records that one machine would build, byte by byte.
+  """Builds the same records as one machine, byte for byte.
 
   Args:
-    work: what is to be done.
-    output: where the records go.
+    work: the work of the data set.
+    output: how and where to write records.
     keep_singles: as in `records.arrange`.
     options: of the Beam pipeline.
-    runner: of the Beam pipeline, if the options do not name it.
+    runner: of the Beam pipeline, unless the options contain it.
   """
   summary = output.templates['train'].data_dir / 'beam.json'
   with apache_beam.Pipeline(runner=runner, options=options) as pipeline:
@@ -74,30 +73,24 @@ def build(
   for tag, value in json.loads(summary.read_text()):
     tags[tag].append(value)
   summary.unlink()
-  sizes = {split: (n, people) for split, n, people in tags['split']}
+  counts = {
+    split: {'identities': 0, 'records': 0} for split in record.SPLITS
+  } | dict(tags['count'])
   return Built(
-    splits=[
-      _split_info(output.templates[split], sizes[split][0])
-      for split in record.SPLITS
-      if split in sizes
+    [
+      _split_info(output.templates[split], count['records'])
+      for split, count in counts.items()
+      if count['records']
     ],
-    counts={
-      split: _count(*sizes.get(split, (0, 0))) for split in record.SPLITS
-    },
-    rejected=[
-      records.Rejected(*fields) for _, fields in sorted(tags['rejected'])
-    ],
+    counts,
+    [records.Rejected(*fields) for _, fields in sorted(tags['rejected'])],
   )
-
-
-def _count(records_: int, identities: int) -> dict[str, int]:
-  return {'identities': identities, 'records': records_}
 
 
 def _connect(
   pipeline, work: Work, output: Output, keep_singles: bool, summary
 ) -> None:
-  """Lays the pipeline out: pictures, people, places, shards."""
+  """Defines the pipeline: pictures, people, positions, shards."""
   people = (
     pipeline
     | 'Pictures' >> apache_beam.Create(list(enumerate(work.items)))
@@ -106,7 +99,6 @@ def _connect(
     | 'People' >> apache_beam.GroupByKey()
     | 'Arrange' >> apache_beam.ParDo(_arrange, keep_singles).with_outputs()
   )
-  # Where each person's records start, and how many records there are.
   starts = (
     people.placed
     | 'Sizes'
@@ -121,14 +113,12 @@ def _connect(
     | 'Shards' >> apache_beam.GroupByKey()
     | 'Write' >> apache_beam.Map(_write_shard, output, shards)
   )
-  totals = starts | 'Totals' >> apache_beam.Map(
-    lambda item: ('split', (item[0], item[1][1], len(item[1][0])))
-  )
+  counts = starts | 'Counts' >> apache_beam.Map(_count)
   rejected = people.rejected | 'Tag' >> apache_beam.Map(
     lambda item: ('rejected', item)
   )
   _ = (
-    (totals, rejected)
+    (counts, rejected)
     | 'All' >> apache_beam.Flatten()
     | 'List' >> apache_beam.combiners.ToList()
     | 'Summary'
@@ -137,13 +127,13 @@ def _connect(
 
 
 class _Do(apache_beam.DoFn):
-  """Turns (rank, item) into (identity, (rank, result))."""
+  """Maps (rank, item) to (identity, (rank, result))."""
 
   def __init__(self, function):
     self._function = function
 
   def setup(self):
-    cv2.setNumThreads(1)  # Beam's workers share the cores already.
+    cv2.setNumThreads(1)  # Beam already runs one worker per core.
 
   def process(self, ranked):
     rank, item = ranked
@@ -154,15 +144,14 @@ class _Do(apache_beam.DoFn):
 
 
 def _arrange(person: tuple[str, Iterable], keep_singles: bool) -> Iterator[Any]:
-  """Turns a person's results into their records in each split.
+  """Maps the results of a person to records.
 
-  Yields (split, what the people are sorted by, records), and on another output
-  what is in none of them, with what it is to be sorted by.
+  Yields (split, sort key of the person, records) on the output `placed`, and
+  (sort key, fields) of rejected pictures on `rejected`.
   """
   tagged = apache_beam.pvalue.TaggedOutput
-  results = sorted(person[1], key=lambda ranked: ranked[0])
   entries = []
-  for rank, result in results:
+  for rank, result in sorted(person[1], key=lambda ranked: ranked[0]):
     if isinstance(result, records.Rejected):
       yield tagged('rejected', ((0, rank), dataclasses.astuple(result)))
     else:
@@ -176,11 +165,11 @@ def _arrange(person: tuple[str, Iterable], keep_singles: bool) -> Iterator[Any]:
   for split, placed in splits.items():
     if placed:
       # Singles come last, as in `records.arrange`.
-      rank = (len(placed) == 1, entries[0][0])
-      yield tagged('placed', (split, rank, placed))
+      yield tagged('placed', (split, (len(placed) == 1, entries[0][0]), placed))
 
 
 def _starts(item: tuple[str, Iterable[tuple[tuple[bool, int], int]]]):
+  """Returns a split, where each person's records start, and their number."""
   split, sizes = item
   starts, total = {}, 0
   for rank, size in sorted(sizes):
@@ -189,19 +178,20 @@ def _starts(item: tuple[str, Iterable[tuple[tuple[bool, int], int]]]):
   return split, (starts, total)
 
 
+def _count(item):
+  split, (starts, total) = item
+  return 'count', (split, {'identities': len(starts), 'records': total})
+
+
 def _numbered(item, starts):
-  """Yields ((split, shard), (place in the split, record))."""
+  """Yields ((split, shard), (position in the split, record))."""
   split, rank, placed = item
-  start = starts[split][0][rank]
-  for i, each in enumerate(placed, start):
+  for i, each in enumerate(placed, starts[split][0][rank]):
     yield (split, i // records.RECORDS_PER_SHARD), (i, each)
 
 
 def _write_shard(item, output: Output, starts) -> None:
   (split, shard), numbered = item
-  placed = [each for _, each in sorted(numbered, key=lambda pair: pair[0])]
-  template = output.templates[split]
-  number = len(_shard_lengths(starts[split][1]))
   writer = tfds.core.writer.ShardWriter(
     output.features,
     tfds.core.example_serializer.ExampleSerializer(
@@ -210,15 +200,19 @@ def _write_shard(item, output: Output, starts) -> None:
     output.writer,
   )
   writer.write(
-    [(records.key(each), records.example(each)) for each in placed],
-    template.sharded_filepath(shard_index=shard, num_shards=number),
+    [
+      (records.key(placed), records.example(placed))
+      for _, placed in sorted(numbered, key=lambda pair: pair[0])
+    ],
+    output.templates[split].sharded_filepath(
+      shard_index=shard, num_shards=len(_shard_lengths(starts[split][1]))
+    ),
   )
 
 
 def _shard_lengths(total: int) -> list[int]:
-  per_shard = records.RECORDS_PER_SHARD
-  full, rest = divmod(total, per_shard)
-  return [per_shard] * full + [rest] * bool(rest)
+  full, rest = divmod(total, records.RECORDS_PER_SHARD)
+  return [records.RECORDS_PER_SHARD] * full + [rest] * bool(rest)
 
 
 def _split_info(template, total: int) -> tfds.core.SplitInfo:

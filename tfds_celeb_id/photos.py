@@ -1,29 +1,28 @@
-"""From a photograph on disk to an aligned picture: one call, in any process."""
+"""Turns a photo into an aligned picture."""
 
 import dataclasses
 import functools
 import multiprocessing.util
 from collections.abc import Callable
 
+import numpy as np
+
 from exgan_jax.face_records import alignment, pictures
 from exgan_jax.face_records.alignment import Face
+from exgan_jax.face_records.pictures import UnusablePictureError
 from tfds_celeb_id import records
 
-# A face narrower than this part of the widest one is in the background. In news
-# photographs that is where all of them are up to here; beyond it, nobody but
-# the photographer can tell whose picture it is.
+# Faces narrower than this fraction of the widest one are in the background. In
+# news photos that holds for all of them; if a second face is wider, only the
+# photographer knows which person is meant.
 SECOND_FACE = 0.6
-# A face box narrower than this, in pixels, leaves less than ten for an eye.
+# In a narrower face box, in pixels, an eye has fewer than ten pixels.
 MIN_FACE_PIXELS = 48
-
-
-class NotOneFaceError(pictures.UnusablePictureError):
-  """The picture does not show exactly one face that can be used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-  """A photograph to be aligned: where it is, and what it is called."""
+  """A photo to be aligned: its path, person and name in the data set."""
 
   path: str
   identity: str
@@ -31,36 +30,38 @@ class Photo:
 
 
 def the_face(faces: list[Face]) -> Face:
-  """Returns the one usable face of a picture.
+  """Returns the only usable face of a picture.
 
   Raises:
-    NotOneFaceError: there is none, or more than one.
+    UnusablePictureError: there is none, or more than one.
   """
   if not faces:
-    raise NotOneFaceError('no face')
-  widest = max(face.width for face in faces)
-  if widest < MIN_FACE_PIXELS:
-    raise NotOneFaceError('face too small')
-  usable = [
-    face
-    for face in faces
-    if face.width >= max(MIN_FACE_PIXELS, SECOND_FACE * widest)
-  ]
-  if len(usable) > 1:
-    raise NotOneFaceError('more than one face')
-  return usable[0]
+    raise UnusablePictureError('no face')
+  first, *others = sorted(faces, key=lambda face: -face.width)
+  if first.width < MIN_FACE_PIXELS:
+    raise UnusablePictureError('face too small')
+  least = max(MIN_FACE_PIXELS, SECOND_FACE * first.width)
+  if any(face.width >= least for face in others):
+    raise UnusablePictureError('more than one face')
+  return first
+
+
+def check_eyes(eyes: np.ndarray, size: int) -> None:
+  """Raises UnusablePictureError if an eye is unknown or outside."""
+  if not ((eyes >= 0) & (eyes < size)).all():
+    raise UnusablePictureError('an eye is outside the picture')
 
 
 def align_photo(
   photo: Photo, detector: Callable, bundle: str | None, size: int
 ) -> records.Entry | records.Rejected:
-  """Reads, finds the face, aligns and encodes.
+  """Reads a photo, finds the face, aligns it and encodes it.
 
   Args:
-    photo: what to read.
-    detector: `landmarks.FaceLandmarker`, or what else has its methods; made
-      once in each process.
-    bundle: what the detector is made from.
+    photo: the photo.
+    detector: `landmarks.FaceLandmarker` or a class with its interface; created
+      once per process.
+    bundle: argument of the detector.
     size: side of the aligned picture.
   """
   try:
@@ -69,9 +70,8 @@ def align_photo(
     square, eyes = alignment.align(image, face, size)
     height, width = image.shape[:2]
     matrix = alignment.crop_of(face, width, height).matrix(size)
-    if not ((eyes >= 0) & (eyes < size)).all():
-      raise pictures.UnusablePictureError('an eye is outside the picture')
-  except pictures.UnusablePictureError as error:
+    check_eyes(eyes, size)
+  except UnusablePictureError as error:
     return records.Rejected(photo.identity, photo.filename, str(error))
   return records.Entry(
     photo.identity,
@@ -88,6 +88,6 @@ def align_photo(
 @functools.cache
 def _detector(detector: Callable, bundle: str | None):
   made = detector(bundle)
-  # As the process ends, a worker or the main one.
+  # Close it when the process ends, a worker's as well.
   multiprocessing.util.Finalize(None, made.close, exitpriority=1)
   return made

@@ -1,7 +1,7 @@
-"""What one record is, and which record comes where: the same for all data sets.
+"""Records, and how pictures are sorted into splits; shared by all data sets.
 
-A data set hands over its aligned pictures as `Entry` objects, and what it could
-not use as `Rejected` ones. `arrange` makes the splits of them.
+A data set yields `Entry` objects for its aligned pictures, and `Rejected` ones
+for those it cannot use. `arrange` sorts them into splits.
 """
 
 import collections
@@ -12,13 +12,12 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float32
-from tensorflow_datasets.proto import tf_example_pb2
 
 from exgan_jax.face_records.record import (
   OPEN_THRESHOLD,
@@ -27,9 +26,9 @@ from exgan_jax.face_records.record import (
 )
 from tfds_celeb_id import spill
 
-# Per cent of the identities in `train` and in `validation`; the rest is `test`.
+# Percentages of the identities; the rest is `test`.
 TRAIN_PERCENT, VALIDATION_PERCENT = 90, 5
-# TFDS keeps one shard in memory while it writes it: some 50 MB.
+# TFDS holds one shard in memory while writing it, about 50 MB.
 RECORDS_PER_SHARD = 2048
 
 
@@ -38,18 +37,18 @@ class Entry:
   """One aligned picture.
 
   Attributes:
-    identity: whose picture it is.
+    identity: the person.
     filename: its name, unique in the data set.
-    eyes: centres of the left and the right eye (x, y) in pixels, counted from
-      the centre of the first one.
-    boxes: width and height of their boxes in pixels.
-    opened: how sure it is that both eyes are open, NaN if unknown.
-    closed: how sure it is that an eye is closed, NaN if unknown.
-    blobs: features that are bytes, `image` (a JPEG file) above all; spans of a
-      spill once the bytes are there.
+    eyes: centers (x, y) of the left and the right eye in pixels; (0, 0) is the
+      center of the first pixel.
+    boxes: widths and heights of their boxes in pixels.
+    opened: confidence that both eyes are open, NaN if unknown.
+    closed: confidence that an eye is closed, NaN if unknown.
+    blobs: features that are bytes, such as `image`, a JPEG file; or where a
+      `Spill` has them.
     extra: further features.
-    corners: corners of the eyes (x, y) in pixels, outer and inner one of the
-      left eye, then inner and outer one of the right eye; all NaN if unknown.
+    corners: corners (x, y) of the eyes in pixels: outer and inner one of the
+      left eye, inner and outer one of the right eye; all NaN if unknown.
   """
 
   identity: str
@@ -66,7 +65,7 @@ class Entry:
 
   @property
   def is_open(self) -> bool:
-    """Whether the eyes count as open; unknown scores do."""
+    """Whether the eyes count as open; they do if it is unknown."""
     return math.isnan(self.opened) or self.opened >= OPEN_THRESHOLD
 
 
@@ -81,7 +80,7 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-  """An entry and its place among the records of its identity."""
+  """An entry and its position among the records of its identity."""
 
   entry: Entry
   index_in_identity: int
@@ -91,8 +90,8 @@ class Placed:
 def features(size: int, **extra) -> tfds.features.FeaturesDict:
   """Returns the features of a record with pictures of `size` x `size` px."""
 
-  def pair(doc):
-    return tfds.features.Tensor(shape=(2, 2), dtype=np.float32, doc=doc)
+  def tensor(shape, doc):
+    return tfds.features.Tensor(shape=shape, dtype=np.float32, doc=doc)
 
   def number(dtype, doc):
     return tfds.features.Scalar(dtype=dtype, doc=doc)
@@ -105,55 +104,54 @@ def features(size: int, **extra) -> tfds.features.FeaturesDict:
         encoding_format='jpeg',
         doc='The aligned face.',
       ),
-      'identity': tfds.features.Text(doc='Whose picture it is.'),
+      'identity': tfds.features.Text(doc='The person.'),
       'filename': tfds.features.Text(doc='Its name, unique in the data set.'),
-      'eyes': pair(
-        'Centres of the left and the right eye (x, y) in pixels, counted from '
-        'the centre of the first one.'
+      'eyes': tensor(
+        (2, 2),
+        'Centers (x, y) of the left and the right eye in pixels; (0, 0) is the '
+        'center of the first pixel.',
       ),
-      'corners': tfds.features.Tensor(
-        shape=(4, 2),
-        dtype=np.float32,
-        doc='Corners of the eyes (x, y) in pixels: outer and inner one of the '
-        'left eye, inner and outer one of the right eye; all NaN if unknown.',
+      'corners': tensor(
+        (4, 2),
+        'Corners (x, y) of the eyes in pixels: outer and inner one of the left '
+        'eye, inner and outer one of the right eye; all NaN if unknown.',
       ),
-      'boxes': pair(
-        'Sizes of the boxes about them (width, height) in pixels: what is '
-        'in-painted.'
+      'boxes': tensor(
+        (2, 2), 'Sizes (width, height) of the holes around the eyes in pixels.'
       ),
       'opened': number(
-        np.float32, 'How sure it is that both eyes are open; NaN if unknown.'
+        np.float32, 'Confidence that both eyes are open; NaN if unknown.'
       ),
       'closed': number(
-        np.float32, 'How sure it is that an eye is closed; NaN if unknown.'
+        np.float32, 'Confidence that an eye is closed; NaN if unknown.'
       ),
       'index_in_identity': number(
-        np.int32, 'Place among the records of the person, which are neighbours.'
+        np.int32, 'Position among the consecutive records of the person.'
       ),
-      'identity_size': number(np.int32, 'How many those are.'),
+      'identity_size': number(np.int32, 'Number of those records.'),
       **extra,
     }
   )
 
 
 def key(placed: Placed) -> str:
-  """Returns what names a record within its split."""
+  """Returns the key of a record, unique in its split."""
   return f'{placed.entry.filename} {placed.index_in_identity}'
 
 
 def example(
   placed: Placed, get: Callable[[Any], bytes] = lambda data: data
 ) -> dict[str, Any]:
-  """Returns the record of an entry as TFDS takes it.
+  """Returns the record of an entry for TFDS.
 
   Args:
-    placed: the entry and its place.
-    get: takes the bytes from where the entry's blobs say they are.
+    placed: the entry and its position.
+    get: returns the bytes of a value of the entry's `blobs`.
   """
   entry = placed.entry
   blobs = {name: get(blob) for name, blob in entry.blobs.items()}
   return {
-    # A file object is stored as it is; an array would need TensorFlow.
+    # TFDS stores a file object unchanged, and needs TensorFlow for an array.
     **blobs | {'image': io.BytesIO(blobs['image'])},
     'identity': entry.identity,
     'filename': entry.filename,
@@ -168,24 +166,17 @@ def example(
   }
 
 
-def canonical(serialized: bytes) -> bytes:
-  """Returns a serialized record with its features in the order of names."""
-  example = tf_example_pb2.Example.FromString(serialized)
-  return example.SerializeToString(deterministic=True)
-
-
 def readable_name(name: str) -> str:
-  """Returns a file's name as it is the same on every operating system.
+  """Returns a file name in a form that is the same on all systems.
 
-  Letters with accents are single characters (NFC), and bytes that are not
-  UTF-8 show as question marks.
+  It is normalized to NFC, and bytes that are not UTF-8 become question marks.
   """
   name = name.encode('utf-8', 'replace').decode('utf-8')
   return unicodedata.normalize('NFC', name)
 
 
 def split_of(identity: str) -> str:
-  """Returns the split of an identity; it depends on nothing but the name."""
+  """Returns the split of an identity, from a hash of its name."""
   digest = hashlib.sha256(identity.encode('utf-8')).digest()
   percent = int.from_bytes(digest[:8], 'big') % 100
   if percent < TRAIN_PERCENT:
@@ -201,81 +192,73 @@ def arrange(
   """Sorts entries into splits.
 
   `train`, `validation` and `test` get the open-eyed pictures of identities with
-  at least two of them; `closed` gets, for each closed-eyed picture, that one
-  and then the same person's widest open one. Identities keep the order in which
-  they first appear, and so do the pictures of each.
+  at least two of them. `closed` gets pairs: each closed-eyed picture, and the
+  same person's picture with the widest open eyes. The order of the identities,
+  and of the pictures of each, is that of the entries.
 
   Args:
     entries: of all pictures.
-    keep_singles: whether `train` also gets the only open-eyed picture of an
-      identity, after the pictures of all identities with more of them.
+    keep_singles: whether `train` also gets the pictures of identities with a
+      single open-eyed one, after all others.
 
   Returns:
-    The records of each of the four splits in order, and the entries that are in
-    none of them.
+    The records of each split, and the entries that are in none.
   """
   people = collections.defaultdict(list)
   for entry in entries:
     people[entry.identity].append(entry)
-  splits = {split: [] for split in SPLITS}
-  rejected = []
+  splits: dict[str, list[Placed]] = {split: [] for split in SPLITS}
+  rejected: list[Rejected] = []
   for identity, pictures in people.items():
     opened = [entry for entry in pictures if entry.is_open]
     closed = [entry for entry in pictures if not entry.is_open]
+    used = set()
     split = split_of(identity)
-    fewest = 1 if keep_singles and split == 'train' else 2
-    if len(opened) >= fewest:
-      splits[split].extend(
+    if len(opened) >= (1 if keep_singles and split == 'train' else 2):
+      splits[split] += [
         Placed(entry, i, len(opened)) for i, entry in enumerate(opened)
-      )
-    if opened:
-      widest = max(opened, key=_openness)
-      for entry in closed:
-        splits['closed'].extend([Placed(entry, 0, 2), Placed(widest, 1, 2)])
-    used = (
-      {id(widest)} | {id(entry) for entry in closed}
-      if (opened and closed)
-      else set()
-    )
-    if len(opened) >= fewest:
+      ]
       used |= {id(entry) for entry in opened}
+    if opened and closed:
+      widest = max(
+        opened, key=lambda e: -1.0 if math.isnan(e.opened) else e.opened
+      )
+      for entry in closed:
+        splits['closed'] += [Placed(entry, 0, 2), Placed(widest, 1, 2)]
+      used |= {id(entry) for entry in (*closed, widest)}
     if len(pictures) < 2:
       reason = 'the only usable picture of this person'
     elif opened:
       reason = 'the only open-eyed picture of this person'
     else:
       reason = 'eyes closed, and no open-eyed picture of this person'
-    rejected.extend(
+    rejected += [
       Rejected(identity, entry.filename, reason)
       for entry in pictures
       if id(entry) not in used
-    )
-  # A stable sort: the others stay in order.
+    ]
+  # Stable: the others stay in order.
   splits['train'].sort(key=lambda placed: placed.identity_size == 1)
   return splits, rejected
-
-
-def _openness(entry: Entry) -> float:
-  return -1.0 if math.isnan(entry.opened) else entry.opened
 
 
 def write_rejected(
   rejected: Iterable[Rejected], path: str | os.PathLike
 ) -> None:
-  """Writes one JSON object a line: `filename`, `identity`, `reason`."""
+  """Writes one JSON object per line: `filename`, `identity`, `reason`."""
   with open(path, 'w', encoding='ascii') as file:
     for each in rejected:
       file.write(json.dumps(dataclasses.asdict(each), sort_keys=True) + '\n')
 
 
 def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
-  """Returns how many pictures were rejected for each reason, most first."""
+  """Returns the number of rejected pictures per reason, largest first."""
   counts = collections.Counter(each.reason for each in rejected)
   return dict(counts.most_common())
 
 
 def count(splits: Mapping[str, list[Placed]]) -> dict[str, dict[str, int]]:
-  """Returns how many `identities` and `records` each split has."""
+  """Returns the numbers of `identities` and `records` of each split."""
   return {
     split: {
       'identities': len({p.entry.identity for p in placed}),
@@ -283,9 +266,3 @@ def count(splits: Mapping[str, list[Placed]]) -> dict[str, dict[str, int]]:
     }
     for split, placed in splits.items()
   }
-
-
-def shards(placed: list[Placed]) -> Iterator[list[Placed]]:
-  """Yields the records of a split in consecutive pieces."""
-  for start in range(0, len(placed), RECORDS_PER_SHARD):
-    yield placed[start : start + RECORDS_PER_SHARD]

@@ -1,4 +1,4 @@
-"""Bytes that wait on disk until it is known which record they belong to."""
+"""A temporary file for encoded pictures, until all pictures are processed."""
 
 import dataclasses
 import os
@@ -7,17 +7,17 @@ import tempfile
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-  """Where bytes lie in a `Spill`."""
+  """A range of bytes in a `Spill`."""
 
   start: int
   length: int
 
 
 class Spill:
-  """Bytes kept in a nameless temporary file, which dies with the process.
+  """Bytes in an unnamed temporary file, which is deleted with the process.
 
   Args:
-    folder: where the file is, if it is on a local disk.
+    folder: where to put the file; ignored unless it is a local folder.
   """
 
   def __init__(self, folder: str | os.PathLike):
@@ -25,15 +25,12 @@ class Spill:
     self._file = tempfile.TemporaryFile(  # noqa: SIM115
       dir=folder if os.path.isdir(folder) else None
     )
-    self._size = 0
 
   def put(self, data: bytes) -> Span:
-    """Stores bytes; returns where they are."""
-    self._file.seek(self._size)
+    """Appends bytes."""
+    start = self._file.seek(0, os.SEEK_END)
     self._file.write(data)
-    span = Span(self._size, len(data))
-    self._size += len(data)
-    return span
+    return Span(start, len(data))
 
   def get(self, span: Span) -> bytes:
     """Returns bytes that were stored."""
@@ -41,5 +38,5 @@ class Spill:
     return self._file.read(span.length)
 
   def close(self) -> None:
-    """Removes the file."""
+    """Deletes the file."""
     self._file.close()

@@ -1,8 +1,9 @@
-"""What a data set has to do for each of its pictures, and doing it here.
+"""The work of a data set, and how one machine does it.
 
 `beam.py` does the same on many machines.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,15 +14,13 @@ from tfds_celeb_id import records
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """The pictures of a data set, and how one of them becomes an entry.
+  """The pictures of a data set, and a function that makes an entry of each.
 
   Attributes:
-    function: importable and pure; takes an item, returns an entry or why there
-      is none.
-    items: one for each picture, in order, each with the attributes `identity`
-      and `filename`; what cannot be used for reasons known before is there as
-      rejected already.
-    metadata: what the data set's metadata say about it.
+    function: importable and pure; maps an item to an entry or a rejection.
+    items: one per picture, in order, with the attributes `identity` and
+      `filename`; or `Rejected` if a picture is known to be unusable.
+    metadata: for the metadata of the data set.
   """
 
   function: Callable[[Any], records.Entry | records.Rejected]
@@ -36,21 +35,20 @@ def results(
   items = (
     item for item in work.items if not isinstance(item, records.Rejected)
   )
-  done = parallel.ordered_map(work.function, items, workers)
-  try:
+  with contextlib.closing(
+    parallel.ordered_map(work.function, items, workers)
+  ) as done:
     for item in work.items:
-      if not isinstance(item, records.Rejected):
-        yield result_of(item, next(done))
-      else:
+      if isinstance(item, records.Rejected):
         yield item
-  finally:
-    done.close()
+      else:
+        yield result_of(item, next(done))
 
 
 def result_of(
   item: Any, result: Any | parallel.Failure
 ) -> records.Entry | records.Rejected:
-  """Returns the result for an item, rejected if the call failed."""
+  """Returns the result for an item, which is rejected if the call failed."""
   if isinstance(result, parallel.Failure):
     return records.Rejected(item.identity, item.filename, result.reason)
   return result

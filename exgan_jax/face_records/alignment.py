@@ -1,9 +1,8 @@
-"""The geometry of Celeb-ID: from a photograph and a face to an aligned square.
+"""Aligns a face in a photo with the geometry of Celeb-ID.
 
-The whole picture is turned about the centre of the face until the eyes are
-level, a box around the face is cut out, and the box becomes a square (Dolhansky
-and Canton Ferrer 2018, the alignment script of Celeb-ID). Everything here is a
-pure function of its arguments.
+The photo is rotated around the center of the face until the eyes are level. A
+box around the face is cropped and resized to a square (Dolhansky and Canton
+Ferrer 2018, the alignment script of Celeb-ID).
 """
 
 import dataclasses
@@ -17,31 +16,31 @@ from jaxtyping import Float, Float32, UInt8
 Point = tuple[float, float]
 
 CROP_PER_FACE = 1.2
-BOX_SIDE_256 = 96  # The largest side of an eye box in a picture of 256 px.
+BOX_SIDE_256 = 96  # Largest side of an eye box in a picture of 256 px.
 
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-  """A face in a photograph; positions and sizes in pixels, y pointing down.
+  """A face in a photo; positions and sizes in pixels, y pointing down.
+
+  Left and right are those of the picture. Confidences are from 0 to 1. Unknown
+  values are None or NaN.
 
   Attributes:
-    eyes: centres of the left and the right eye, as the viewer sees them; None
-      where unknown.
-    mouth: centre of the mouth, or None.
-    x: centre of the face box.
-    y: centre of the face box.
+    eyes: centers (x, y) of the left and the right eye.
+    mouth: center of the mouth.
+    x: center of the face box.
+    y: center of the face box.
     width: width of the face box.
     height: height of the face box.
     roll: degrees by which the line from the left to the right eye falls.
-    opened: how sure it is that both eyes are open, 0 to 1; NaN if unknown.
-    closed: how sure it is that an eye is closed, 0 to 1; NaN if unknown.
-    yaw: degrees by which the right side of the face is turned away from the
-      camera; NaN if unknown.
-    pitch: degrees by which the chin is; NaN if unknown.
-    corners: of the eyes, outer and inner one of the left eye, then inner and
-      outer one of the right eye; None if unknown.
-    blinks: how sure it is that the left and that the right eye is closed, as
-      the viewer sees them, 0 to 1; NaN if unknown.
+    opened: confidence that both eyes are open.
+    closed: confidence that an eye is closed.
+    yaw: degrees by which the right side of the face is turned away.
+    pitch: degrees by which the chin is turned away.
+    corners: corners of the eyes: outer and inner one of the left eye, inner and
+      outer one of the right eye.
+    blinks: confidences that the left and that the right eye is closed.
   """
 
   eyes: tuple[Point | None, Point | None]
@@ -61,11 +60,11 @@ class Face:
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-  """Where an aligned square comes from in its photograph.
+  """The box in a rotated photo that becomes the aligned square.
 
   Attributes:
-    rotation: maps points of the photograph to points of the turned photograph.
-    left: first column of the box in the turned photograph.
+    rotation: maps points of the photo to points of the rotated photo.
+    left: first column of the box in the rotated photo.
     top: first row.
     right: one past the last column.
     bottom: one past the last row.
@@ -78,51 +77,49 @@ class Crop:
   bottom: int
 
   def matrix(self, size: int) -> Float[np.ndarray, '2 3']:
-    """Returns the map from pixel centres of the photograph to the square's.
+    """Returns the affine map from the photo to a square of `size` pixels.
 
-    Its inverse (`cv2.invertAffineTransform`) takes a result back to the
-    photograph.
+    On both sides, (0, 0) is the center of the first pixel.
     """
     scale = np.array(
       [size / (self.right - self.left), size / (self.bottom - self.top)]
     )
     matrix = self.rotation * scale[:, None]
-    # Resizing keeps the outer edges in place, and a pixel's centre lies half
-    # a pixel from its edge.
+    # Resizing maps edges to edges, which are half a pixel from the centers.
     matrix[:, 2] += (0.5 - np.array([self.left, self.top])) * scale - 0.5
     return matrix
 
 
-def face_centre(face: Face) -> tuple[int, int]:
-  """Returns the point to turn about: the mean of eyes and mouth if known."""
-  points = [*face.eyes, face.mouth]
-  if any(point is None for point in points):
+def face_center(face: Face) -> tuple[int, int]:
+  """Returns the mean of eyes and mouth, or the center of the box."""
+  points = [p for p in (*face.eyes, face.mouth) if p is not None]
+  if len(points) < 3:
     return int(face.x), int(face.y)
   x, y = np.sum(points, axis=0) / len(points)
   return int(x), int(y)
 
 
 def crop_of(face: Face, width: int, height: int) -> Crop:
-  """Returns the crop for a face in a photograph of `width` x `height` px.
+  """Returns the crop for a face in a photo of `width` x `height` px.
 
-  The box is 1.2 times the face box, shifted to stay inside the photograph and
-  never larger than it.
+  The box is 1.2 times the face box, shifted into the photo and at most as large
+  as the photo.
 
   Raises:
-    ValueError: the face has no area, or no part of its box can be used.
+    ValueError: the face box is empty.
   """
-  x, y = face_centre(face)
+  x, y = face_center(face)
   left, right = _span(x, CROP_PER_FACE * face.width, width)
   top, bottom = _span(y, CROP_PER_FACE * face.height, height)
   rotation = cv2.getRotationMatrix2D((x, y), face.roll, 1.0)
   return Crop(rotation, left, top, right, bottom)
 
 
-def _span(centre: int, length: float, limit: int) -> tuple[int, int]:
-  """Returns the first and the one-past-last pixel of one side of the box."""
-  # Whole pixels only at the end, as the original does.
+def _span(center: int, length: float, limit: int) -> tuple[int, int]:
+  """Returns the first pixel of the box, and one past its last, on an axis."""
+  # As in the original script, rounding comes last.
   length = min(length, limit)
-  start, stop = centre - length / 2, centre + length / 2
+  start, stop = center - length / 2, center + length / 2
   if start < 0:
     start, stop = 0, length
   elif stop >= limit:
@@ -138,26 +135,26 @@ def align(
   size: int = 256,
   one_scale: bool = False,
 ) -> tuple[UInt8[np.ndarray, 's s 3'], Float32[np.ndarray, '2 2']]:
-  """Turns a photograph upright and cuts its face out as a square.
+  """Returns the aligned square of a face, and the eyes in it.
 
   Args:
-    image: the photograph.
+    image: the photo.
     face: the face in it.
     size: side of the square in pixels.
-    one_scale: scale the eyes' x like their y, as the original script does. It
-      differs only where the photograph is smaller than the box, so that the
-      square is stretched; there the original's eyes are off.
+    one_scale: scale the eyes' x like their y, as the original script does. This
+      is only wrong where the photo is smaller than the box, which is then
+      stretched to a square.
 
   Returns:
-    The square, black where it leaves the photograph, and the eyes in it (left,
-    right; x, y) in whole pixels, NaN where unknown.
+    The square, black outside of the photo, and the centers (x, y) of the left
+    and the right eye in whole pixels, NaN if unknown.
 
   Raises:
     ValueError: the face box is empty.
   """
   height, width = image.shape[:2]
   crop = crop_of(face, width, height)
-  # As if the whole photograph were turned and the box cut out of it.
+  # The same as rotating the whole photo and cropping the box.
   box = crop.rotation - [[0, 0, crop.left], [0, 0, crop.top]]
   turned = cv2.warpAffine(
     image,
@@ -179,14 +176,14 @@ def align(
 def corners_in(
   face: Face, matrix: Float[np.ndarray, '2 3']
 ) -> Float32[np.ndarray, '4 2']:
-  """Returns the corners of the eyes where a matrix takes them.
+  """Returns the corners (x, y) of the eyes in the aligned square.
 
   Args:
-    face: the face in its photograph.
-    matrix: from the photograph's pixels, as `Crop.matrix` returns it.
+    face: the face in its photo.
+    matrix: from `Crop.matrix`.
 
   Returns:
-    In the order of `Face.corners`, as (x, y); NaN if unknown.
+    In the order of `Face.corners`; NaN if unknown.
   """
   if face.corners is None:
     return np.full((4, 2), np.nan, np.float32)
@@ -195,19 +192,18 @@ def corners_in(
 
 
 def draw_boxes(filename: str, size: int) -> Float32[np.ndarray, '2 2']:
-  """Draws the sizes of the two eye boxes of an aligned picture.
+  """Samples the sizes of the two eye boxes of an aligned picture.
 
   Sides are |N(s / 2, s / 4)| clipped to [s / 2, s], independent of each other,
-  with s = 96 at 256 px. The original drew them without a seed; here they follow
-  from the file name, so that every build and every size hides the same part of
-  a picture.
+  with s = 96 at 256 px. The original script has no seed. Here the file name is
+  the seed, so that every build hides the same part of a picture.
 
   Args:
-    filename: the picture's name in its data set.
+    filename: name of the picture in its data set.
     size: side of the aligned picture in pixels.
 
   Returns:
-    Width and height of the left and of the right box in whole pixels.
+    Width and height of the left and the right box in whole pixels.
   """
   side = BOX_SIDE_256 * size / 256
   digest = hashlib.sha256(filename.encode('utf-8')).digest()

@@ -1,4 +1,4 @@
-"""Files that are downloaded once, checked, and kept in the user's cache."""
+"""Downloads files once, checks them, and keeps them in the user's cache."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ from exgan_jax import files
 
 
 def cache_folder() -> pathlib.Path:
-  """Returns the folder, which may not exist yet."""
+  """Returns the user's cache folder, which may not exist yet."""
   cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   return pathlib.Path(cache) / 'exgan_jax'
 
 
 def sha256_of(path: str | os.PathLike) -> str:
-  """Returns the SHA-256 of a file in hexadecimal digits."""
+  """Returns the SHA-256 of a file in hexadecimal."""
   with open(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
@@ -23,16 +23,13 @@ def sha256_of(path: str | os.PathLike) -> str:
 def download(
   url: str, target: pathlib.Path, size: int, sha256: str
 ) -> pathlib.Path:
-  """Makes sure that a file is there, whole and the right one.
+  """Downloads a file unless it exists, and returns its path.
 
   Args:
-    url: where it is published.
-    target: where it is kept.
+    url: the address.
+    target: the path.
     size: in bytes.
-    sha256: of the right one.
-
-  Returns:
-    The target.
+    sha256: of the content.
 
   Raises:
     OSError: it cannot be downloaded or written, or has another hash.

@@ -1,10 +1,10 @@
-"""Reading a record's serialized tf.train.Example, without TensorFlow."""
+"""Parses a serialized tf.train.Example without TensorFlow."""
 
 import math
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from jaxtyping import Float32
 
 from exgan_jax.errors import InputError
@@ -14,11 +14,11 @@ _PACKAGE = 'exgan'
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def _message_class() -> type:
-  """Returns tf.train.Example's message class, without TensorFlow.
+def _message_class() -> type[Message]:
+  """Returns a message class with the wire format of tf.train.Example.
 
-  The wire format is that of tensorflow/core/example/example.proto. The messages
-  have a pool of their own, so TensorFlow can be imported in the same process.
+  See tensorflow/core/example/example.proto. The class is in a pool of its own,
+  so TensorFlow can be imported in the same process.
   """
   file = descriptor_pb2.FileDescriptorProto(
     name='exgan/example.proto', package=_PACKAGE, syntax='proto3'
@@ -27,15 +27,14 @@ def _message_class() -> type:
   def add(parent, name: str, *fields: tuple[str, int, str, int]):
     message = parent.add(name=name)
     for number, (field, kind, type_name, label) in enumerate(fields, 1):
+      path = f'.{_PACKAGE}.{type_name}' if type_name else None
       message.field.add(
-        name=field, number=number, type=kind, label=label,
-        type_name=f'.{_PACKAGE}.{type_name}' if type_name else None,
-      )  # fmt: skip
+        name=field, number=number, type=kind, label=label, type_name=path
+      )
     return message
 
-  top, one, many = (
-    file.message_type, _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED,
-  )  # fmt: skip
+  top = file.message_type
+  one, many = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
   add(top, 'BytesList', ('value', _Field.TYPE_BYTES, '', many))
   add(top, 'FloatList', ('value', _Field.TYPE_FLOAT, '', many))
   add(top, 'Int64List', ('value', _Field.TYPE_INT64, '', many))
@@ -49,11 +48,11 @@ def _message_class() -> type:
     field.oneof_index = 0
   entry = 'Features.FeatureEntry'
   features = add(top, 'Features', ('feature', _Field.TYPE_MESSAGE, entry, many))
-  add(
-    features.nested_type, 'FeatureEntry',
+  fields = (
     ('key', _Field.TYPE_STRING, '', one),
     ('value', _Field.TYPE_MESSAGE, 'Feature', one),
-  ).options.map_entry = True  # fmt: skip
+  )
+  add(features.nested_type, 'FeatureEntry', *fields).options.map_entry = True
   add(top, 'Example', ('features', _Field.TYPE_MESSAGE, 'Features', one))
   pool = descriptor_pool.DescriptorPool()
   pool.Add(file)
@@ -63,15 +62,15 @@ def _message_class() -> type:
 
 Example = _message_class()
 
-# Larger coordinates would overflow in later arithmetic.
+# Larger coordinates could overflow in later computations.
 _LARGEST_COORDINATE = 1e5
 
 
 def parse(serialized: bytes) -> Record:
-  """Reads a record's bytes, without TensorFlow.
+  """Parses a record.
 
   Raises:
-    InputError: they are not a record, or a value is out of range.
+    InputError: it is not a record, or a value is out of range.
   """
   try:
     feature = Example.FromString(serialized).features.feature
@@ -93,12 +92,12 @@ def parse(serialized: bytes) -> Record:
   except (DecodeError, IndexError, ValueError) as error:
     raise InputError(f'not a record of a face: {error}') from error
   if not 0 <= record.index_in_identity < record.identity_size:
-    raise InputError(f'{record.filename} has no place among its records')
+    raise InputError(f'{record.filename} has an invalid index_in_identity')
   return record
 
 
 def _corners(feature) -> Float32[np.ndarray, '4 2']:
-  # Earlier versions of the data sets do not have them.
+  # Missing in earlier versions of the data sets.
   if 'corners' not in feature:
     return UNKNOWN_CORNERS
   values = feature['corners'].float_list.value
@@ -110,6 +109,6 @@ def _corners(feature) -> Float32[np.ndarray, '4 2']:
 def _numbers(feature, *shape: int) -> Float32[np.ndarray, '...']:
   values = feature.float_list.value[:]
   for value in values:
-    if not abs(value) < _LARGEST_COORDINATE:  # NaN is not, either.
+    if not abs(value) < _LARGEST_COORDINATE:  # Also rejects NaN.
       raise ValueError(f'a coordinate is {values}')
   return np.array(values, np.float32).reshape(shape)

@@ -1,32 +1,31 @@
-"""What a built data set's folder holds, without reading its records."""
+"""Finds the files of a data set, without reading its records."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
 from typing import Any
 
 from exgan_jax.errors import InputError
+from exgan_jax.files import read_json
 
-# In the folder of a version.
+# Files in the folder of a version.
 DATASET_INFO = 'dataset_info.json'
 FEATURES = 'features.json'
 METADATA = 'metadata.json'
 REJECTED = 'rejected.jsonl'
-# In METADATA, what `packing` says of it.
+# The key of METADATA that `pack` adds.
 PACKED = 'packed'
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A file of records, as an ArrayRecord data source takes it.
+  """A file of records, or a part of it, for an ArrayRecord data source.
 
   Attributes:
     filename: its path.
-    skip: none of its records.
-    take: how many records it has.
-    examples_in_shard: the same.
+    take: number of records.
+    skip: number of records before them.
   """
 
   filename: str
@@ -39,7 +38,7 @@ class Shard:
 
 
 def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
-  """Folder of a data set's newest version.
+  """Returns the folder of the newest version of a data set.
 
   Raises:
     InputError: there is none.
@@ -55,8 +54,8 @@ def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
   )
   if not versions:
     raise InputError(
-      f'no data set {dataset} in {data_dir or "."}: build it, or give the'
-      ' folder that it is in as --data-dir'
+      f'no data set {dataset} in {data_dir or "."}: build it, or pass its '
+      'folder as --data-dir'
     )
   return versions[-1]
 
@@ -64,13 +63,12 @@ def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
 def shards(
   folder: pathlib.Path, dataset: str, split: str
 ) -> list[Shard] | list[str]:
-  """Files of a split in order, with their lengths where the folder tells them.
+  """Returns the files of a split in order, with their lengths if known.
 
-  To open each file for its length would take the longer, the larger the data
-  set is.
+  Opening each file for its length would be slow for a large data set.
 
   Raises:
-    InputError: there is no such split, or a file of it is missing.
+    InputError: the split or one of its files is missing.
   """
   paths = sorted(folder.glob(f'{dataset}-{split}.array_record-*-of-*'))
   if not paths:
@@ -90,10 +88,10 @@ def shards(
 
 
 def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
-  """Numbers of records in the files of each split.
+  """Returns the numbers of records in the files of each split.
 
   Raises:
-    InputError: that is not what TFDS writes.
+    InputError: it has an unexpected format.
   """
   try:
     lengths = {
@@ -101,30 +99,15 @@ def shard_lengths(dataset_info: Any) -> dict[str, list[int]]:
       for split in dataset_info['splits']
     }
   except (KeyError, TypeError, ValueError) as error:
-    raise InputError(f'{DATASET_INFO} does not tell the splits') from error
+    raise InputError(f'{DATASET_INFO} has no valid list of splits') from error
   if any(n < 1 for split in lengths.values() for n in split):
-    raise InputError(f'{DATASET_INFO} tells of files without records')
+    raise InputError(f'{DATASET_INFO} lists files without records')
   return lengths
 
 
 def packed(folder: pathlib.Path) -> bool:
-  """Whether a data set was made of another one, for a smaller resolution."""
+  """Returns whether a data set was written by `pack`."""
   try:
-    metadata = read_json(folder / METADATA)
+    return PACKED in read_json(folder / METADATA)
   except InputError:
     return False
-  return isinstance(metadata, dict) and PACKED in metadata
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """Reads a file of JSON.
-
-  Raises:
-    InputError: there is none, or it is not JSON.
-  """
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except (ValueError, RecursionError) as error:
-    raise InputError(f'{path} is not JSON') from error

@@ -1,13 +1,15 @@
-"""A map over many processes that survives what its function does to them."""
+"""An ordered map over processes that survives errors and crashes."""
 
 import collections
 import contextlib
 import dataclasses
+import functools
+import itertools
 import multiprocessing
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -16,12 +18,12 @@ import cv2
 
 from exgan_jax.errors import InputError
 
-_LOOK_AHEAD = 8  # Items in flight for each worker.
+_LOOK_AHEAD = 8  # Submitted items per worker.
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-  """Stands for the result of an item whose call failed."""
+  """Stands for the result of a call that failed."""
 
   reason: str
 
@@ -37,35 +39,31 @@ def ordered_map(
   function: Callable[[Any], Any],
   items: Iterable[Any],
   workers: int | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
   """Yields `function(item)` for each item, in order, from many processes.
 
-  Memory stays flat: only a few items for each worker are under way. A call that
-  raises, or that takes its process down with it, yields a `Failure` and costs
-  no other item anything.
+  Only a few items per worker are in memory. A call that raises, or that crashes
+  its process, yields a `Failure`; other items are not affected.
 
   Args:
-    function: importable, and so are the types that it takes and returns.
-    items: taken only as fast as results are.
-    workers: number of processes; 0 means this one, None one for each core.
+    function: pure; it, its arguments and its results can be pickled.
+    items: consumed as fast as the results are.
+    workers: number of processes; 0 means this one, None means one per core.
 
   Raises:
-    InputError: a call raised it, which no other item would fare better with.
+    InputError: a call raised it, as it would for the other items.
   """
   if workers == 0:
-    yield from (attempt(lambda item=item: function(item)) for item in items)
+    yield from (attempt(functools.partial(function, item)) for item in items)
     return
   workers = workers or cpu_count()
   items = iter(items)
-  pending = collections.deque()  # Pairs of an item and its future.
+  pending: collections.deque[tuple[Any, futures.Future]] = collections.deque()
   pool = _Pool(workers)
   try:
     while True:
-      while len(pending) < workers * _LOOK_AHEAD:
-        try:
-          item = next(items)
-        except StopIteration:
-          break
+      room = workers * _LOOK_AHEAD - len(pending)
+      for item in itertools.islice(items, room):
         pending.append((item, pool.submit(function, item)))
       if not pending:
         return
@@ -77,8 +75,7 @@ def ordered_map(
         result = _alone(function, item)
         pool = _Pool(workers)
         pending = collections.deque(
-          (item, future if _has_result(future) else pool.submit(function, item))
-          for item, future in pending
+          (item, pool.submit(function, item)) for item, _ in pending
         )
       yield result
   finally:
@@ -86,7 +83,7 @@ def ordered_map(
 
 
 def attempt(call: Callable[[], Any]) -> Any:
-  """Returns what a call returns, or a `Failure` with what it raised.
+  """Returns the result of a call, or a `Failure` with what it raised.
 
   Raises:
     InputError: the call raised it.
@@ -100,12 +97,8 @@ def attempt(call: Callable[[], Any]) -> Any:
     return Failure(f'{type(error).__name__}: {message}')
 
 
-def _has_result(future: futures.Future) -> bool:
-  return future.done() and not isinstance(future.exception(), BrokenProcessPool)
-
-
 def _alone(function: Callable[[Any], Any], item: Any) -> Any:
-  """Runs one item in a process of its own, to see if it breaks that one too."""
+  """Runs an item in a process of its own, as another one may have crashed."""
   pool = _Pool(1)
   try:
     return attempt(pool.submit(function, item).result)
@@ -116,13 +109,13 @@ def _alone(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 class _Pool:
-  """A process pool whose workers do not run the user's main module again."""
+  """A process pool that does not import the user's main module."""
 
   def __init__(self, workers: int):
     self._executor = futures.ProcessPoolExecutor(
       workers,
       mp_context=multiprocessing.get_context('spawn'),
-      initializer=cv2.setNumThreads,  # The processes share the cores already.
+      initializer=cv2.setNumThreads,  # There is a process per core already.
       initargs=(1,),
     )
 
@@ -131,7 +124,7 @@ class _Pool:
       try:
         return self._executor.submit(function, item)
       except BrokenProcessPool as error:
-        future = futures.Future()
+        future: futures.Future = futures.Future()
         future.set_exception(error)
         return future
 
@@ -143,8 +136,8 @@ class _Pool:
 def _no_main() -> Iterator[None]:
   """Hides the main module while processes start.
 
-  Each would import it: seconds for the `tfds` command, and an endless chain of
-  processes for a script that does not guard its main part.
+  Each process would import it. This takes seconds for the `tfds` command, and
+  a script without `if __name__ == '__main__'` would start processes forever.
   """
   main = sys.modules['__main__']
   sys.modules['__main__'] = types.ModuleType('__main__')

@@ -1,52 +1,79 @@
-"""Picture files of unknown origin: read to RGB with care, written as JPEG."""
+"""Reads picture files from untrusted sources to RGB, and writes JPEG."""
 
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
-# Decoders for what people keep photographs in. Pillow has more of them, some
-# of which start other programs.
+# Pillow has more decoders, and some of them start other programs.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM')
-# A file of a few kilobytes may claim any number of pixels.
+# A small file may decode to any number of pixels.
 MAX_PIXELS = 80_000_000
-# OpenCV cannot turn a picture with a longer side.
+# The limit of `cv2.warpAffine`.
 MAX_SIDE = 32_000
 MIN_SIDE = 32
 
 JPEG_QUALITY = 95
 
-# Orientations of EXIF whose pictures lie on their side.
+# EXIF orientations that swap width and height.
 TURNED = (5, 6, 7, 8)
 
 
 class UnusablePictureError(ValueError):
-  """The file is no picture that can be used; the message says why."""
+  """A picture cannot be used; the message says why."""
 
 
 def read_picture(
   path: str | os.PathLike | BinaryIO,
 ) -> UInt8[np.ndarray, 'h w 3']:
-  """Reads a picture (a path or an open file) as RGB, upright by its EXIF data.
+  """Reads a path or an open file as RGB, rotated by its EXIF data.
 
-  Transparent parts become white, and 16 bits are scaled to 8. Of a moving
-  picture it is the first frame.
+  Transparent parts become white, and 16 bits are scaled to 8. The first frame
+  of an animation is used.
 
   Raises:
     UnusablePictureError: not a picture, broken, too small or too large.
   """
+  with _open(path) as image:
+    image.load()
+    return np.array(_to_rgb(_upright(image)))
+
+
+def picture_size(path: str | os.PathLike) -> tuple[int, int]:
+  """Returns the height and width from `read_picture`, without decoding.
+
+  They may be swapped for a PNG with EXIF data after its pixels.
+
+  Raises:
+    UnusablePictureError: not a picture, too small or too large.
+  """
+  with _open(path) as image:
+    size = image.height, image.width
+    # Pillow already swaps the size of a TIFF, and would decode a PNG to find
+    # EXIF data after its pixels.
+    late = image.format == 'PNG' and 'exif' not in image.info
+    if image.format == 'TIFF' or late:
+      return size
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+    return size[::-1] if turned else size
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike | BinaryIO) -> Iterator[Image.Image]:
+  """Opens a picture, and explains errors in the body."""
   try:
-    # Pillow only warns of what is checked here.
+    # Pillow warns of large sizes, which are checked here.
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
       with Image.open(path, formats=FORMATS) as image:
         check_size(image.width, image.height)
-        image.load()
-        return np.array(_to_rgb(_upright(image)))
+        yield image
   except UnusablePictureError:
     raise
   except Image.DecompressionBombError as error:
@@ -55,38 +82,12 @@ def read_picture(
     raise UnusablePictureError('not a picture') from error
   except PermissionError as error:
     raise UnusablePictureError('cannot be read') from error
-  except Exception as error:  # Of broken files decoders raise nearly any.
+  except Exception as error:  # Decoders raise almost any error.
     raise UnusablePictureError('broken') from error
 
 
-def picture_size(path: str | os.PathLike) -> tuple[int, int]:
-  """Height and width that `read_picture` would give, without decoding.
-
-  Only of a PNG whose EXIF data come after its pixels they may be swapped.
-
-  Raises:
-    UnusablePictureError: not a picture, too small or too large.
-  """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      with Image.open(path, formats=FORMATS) as image:
-        check_size(image.width, image.height)
-        size = image.height, image.width
-        # Of a TIFF it is upright already. Of a PNG the EXIF data may come last,
-        # and Pillow would decode all of it.
-        late = image.format == 'PNG' and 'exif' not in image.info
-        if image.format == 'TIFF' or late:
-          return size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
-        return size[::-1] if turned else size
-  except UnusablePictureError:
-    raise
-  except Exception as error:  # Of broken files decoders raise nearly any.
-    raise UnusablePictureError('not a picture') from error
-
-
 def check_size(width: int, height: int) -> None:
+  """Raises UnusablePictureError if a picture is too small or too large."""
   if min(width, height) < MIN_SIDE:
     raise UnusablePictureError('too small')
   if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
@@ -96,7 +97,7 @@ def check_size(width: int, height: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
   try:
     return ImageOps.exif_transpose(image)
-  except Exception:  # Broken EXIF data do not spoil the picture itself.
+  except Exception:  # Broken EXIF data are ignored.
     return image
 
 
@@ -118,10 +119,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-  """Returns whether any JPEG decoder shows what `read_picture` would.
+  """Returns whether any JPEG decoder gives the same as `read_picture`.
 
-  That is an RGB picture without EXIF rotation, and without much else in its
-  file. Its pixels are not decoded.
+  That is an RGB picture without EXIF data, whose file has no large other parts.
+  Its pixels are not decoded.
   """
   try:
     with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
@@ -132,17 +133,17 @@ def is_plain_jpeg(data: bytes) -> bool:
 
 
 def encode_jpeg(
-  image: UInt8[np.ndarray, 'h w 3'], full_colour: bool = False
+  image: UInt8[np.ndarray, 'h w 3'], full_color: bool = False
 ) -> bytes:
   """Encodes an RGB picture as JPEG.
 
   Args:
     image: the picture.
-    full_colour: keep colour at full resolution (4:4:4). Otherwise it has half
-      of it (4:2:0), as photographs mostly have in the first place.
+    full_color: store color at full resolution (4:4:4) instead of half the
+      resolution (4:2:0), which most photos have anyway.
   """
   buffer = io.BytesIO()
   Image.fromarray(image).save(
-    buffer, 'JPEG', quality=JPEG_QUALITY, subsampling=0 if full_colour else 2
+    buffer, 'JPEG', quality=JPEG_QUALITY, subsampling=0 if full_color else 2
   )
   return buffer.getvalue()

@@ -1,16 +1,14 @@
-"""One aligned picture as it is read back from a data set."""
+"""One record of a data set."""
 
 import dataclasses
 
 import numpy as np
 from jaxtyping import Float32
 
-# Below this the eyes count as closed.
+# Eyes with a smaller `opened` count as closed.
 OPEN_THRESHOLD = 0.60
 
-# Corners of the eyes, as (x, y), where they are not known.
 UNKNOWN_CORNERS = np.full((4, 2), np.nan, np.float32)
-
 UNKNOWN_CORNERS.flags.writeable = False
 
 SPLITS = ('train', 'validation', 'test', 'closed')
@@ -18,22 +16,21 @@ SPLITS = ('train', 'validation', 'test', 'closed')
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """One aligned picture as `parse` reads it back.
+  """An aligned picture; coordinates are in pixels of the stored picture.
 
   Attributes:
-    image: bytes of a JPEG, or plain pixels as `codec` has them.
-    identity: whose picture it is.
+    image: an encoded picture, see `codec`.
+    identity: the person.
     filename: its name.
-    eyes: float32 [2, 2], centres (left, right) as (x, y) in stored pixels.
-    boxes: float32 [2, 2], sizes (left, right) as (w, h) in stored pixels.
-    opened: how sure it is that both eyes are open, NaN if unknown.
-    index_in_identity: place among the records of the person.
-    identity_size: how many they are.
-    truth: the same scene with open eyes, stored as `image` is, or nothing.
-    irises: float32 [2, 3], centres (x, y) and radii (left, right) in stored
-      pixels; None where they are not known.
-    corners: float32 [4, 2], corners of the eyes (x, y) in stored pixels, in
-      the order of `Entry.corners`; all NaN where they are not known.
+    eyes: centers (x, y) of the left and the right eye.
+    boxes: their sizes (w, h).
+    opened: confidence that both eyes are open, NaN if unknown.
+    index_in_identity: position among the records of the person.
+    identity_size: number of those records.
+    truth: the same scene with open eyes, encoded, or b'' if unknown.
+    irises: centers (x, y) and radii of the left and the right iris, or None.
+    corners: corners (x, y) of the eyes: outer and inner one of the left eye,
+      inner and outer one of the right eye; all NaN if unknown.
   """
 
   image: bytes
@@ -49,5 +46,5 @@ class Record:
   corners: Float32[np.ndarray, '4 2']
 
   def without_pictures(self) -> 'Record':
-    """Returns what is left without the pictures' bytes."""
+    """Returns a copy without the bytes of the pictures."""
     return dataclasses.replace(self, image=b'', truth=b'')

@@ -23,7 +23,7 @@ class AuthorsFiles:
     self.parameters, self.aligned = {}, {}
 
   def photograph(self, name: str, width=200, height=160, **changes) -> None:
-    """Adds a photograph with a face 100 px wide whose eyes are level."""
+    """Adds a photo with a face 100 px wide whose eyes are level."""
     self._save('celeb_id_raw', name, width, height)
     entry = {
       'eye_left': {'x': width // 2 - 20, 'y': 70},

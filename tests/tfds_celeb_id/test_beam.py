@@ -1,4 +1,4 @@
-"""Apache Beam builds what one process builds."""
+"""Apache Beam builds the same as one process."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The authors' listings, as they should be and as nobody should write them."""
+"""The authors' listings, valid and invalid."""
 
 import json
 import math
@@ -21,7 +21,6 @@ ALIGNED = {
   **{'eye_right': {'x': 160, 'y': 107}, 'box_right': {'w': 48, 'h': 96}},
   **{'opened': 0.98, 'closed': 0.01},
 }
-LONG = 'a number with 5,000 digits'
 RAW = {
   **{'eye_left': POINT, 'eye_right': POINT, 'mouth_center': POINT},
   **{'face_x': 1, 'face_y': 2, 'face_w': 3, 'face_h': 4, 'roll': -5.5},
@@ -37,7 +36,7 @@ def _raw(entry, name='celeb_a-1.jpg'):
   return listing.parse_raw(json.dumps({name: entry}).encode())
 
 
-def test_reads_what_is_there():
+def test_reads_entries():
   (found,) = _aligned(ALIGNED)
   assert found == listing.Aligned(
     'celeb_a',
@@ -55,7 +54,7 @@ def test_reads_what_is_there():
   assert (face.roll, face.opened, face.closed) == (-5.5, 0.9, 0.1)
 
 
-def test_what_may_be_missing():
+def test_some_values_may_be_missing():
   (found,) = _aligned(ALIGNED | {'opened': None, 'closed': None})
   assert math.isnan(found.opened) and math.isnan(found.closed)
   less = {k: v for k, v in RAW.items() if not k.startswith(('mouth', 'eyes_'))}
@@ -76,8 +75,6 @@ def test_what_may_be_missing():
     ({'eye_left': {'x': math.nan, 'y': 1}}, 'eye_left: x is out of range'),
     ({'eye_left': {'x': math.inf, 'y': 1}}, 'eye_left: x is out of range'),
     ({'eye_left': {'x': 10**400, 'y': 1}}, 'eye_left: x is out of range'),
-    # More digits than Python reads.
-    ({'opened': LONG}, 'opened is out of range'),
     ({'box_right': {'w': -48, 'h': 48}}, 'box_right: w is out of range'),
     ({'box_right': {'w': 0, 'h': 48}}, 'box_right: w is out of range'),
     ({'box_right': {'w': 1e9, 'h': 48}}, 'box_right: w is out of range'),
@@ -94,10 +91,9 @@ def test_what_may_be_missing():
     ({'filename': 3}, 'not a plain file name'),
   ],
 )
-def test_an_entry_that_cannot_be_used_costs_no_other(changes, reason):
+def test_an_invalid_entry_affects_no_other(changes, reason):
   entries = [ALIGNED | changes, ALIGNED | {'filename': 'b-1.jpg'}]
-  text = json.dumps({'celeb_a': entries}).replace(f'"{LONG}"', '9' * 5000)
-  bad, good = listing.parse_aligned(text.encode())
+  bad, good = _aligned(*entries)
   assert isinstance(bad, records.Rejected) and bad.reason == reason
   assert good.filename == 'b-1.jpg'
 
@@ -112,12 +108,12 @@ def test_an_entry_that_cannot_be_used_costs_no_other(changes, reason):
     ({'eye_right': None}, 'no right eye'),
   ],
 )
-def test_a_face_that_cannot_be_used_is_rejected(changes, reason):
+def test_an_invalid_face_is_rejected(changes, reason):
   (bad,) = _raw(RAW | changes)
   assert bad == records.Rejected('celeb_a', 'celeb_a-1.jpg', reason)
 
 
-def test_names_that_come_twice():
+def test_repeated_names():
   first, second = _aligned(ALIGNED, ALIGNED)
   assert isinstance(first, listing.Aligned)
   assert second.reason == 'the name of an earlier picture'
@@ -194,17 +190,13 @@ ENTRIES = {
 
 @pytest.mark.parametrize('parse', ENTRIES)
 @hypothesis.given(data=st.data())
-def test_whatever_it_says_every_entry_is_used_or_rejected(parse, data):
+def test_every_entry_is_used_or_rejected(parse, data):
   said = data.draw(ENTRIES[parse])
   # A lone surrogate is no text that UTF-8 has, but one that JSON has.
   found = parse(json.dumps(said).encode('ascii'))
   number = len(said)
   if parse is listing.parse_aligned:
-    number = 0
-    for entries in said.values():
-      objects = sum(isinstance(entry, dict) for entry in entries)
-      # What is no entry at all is told once a person.
-      number += objects + (objects < len(entries))
+    number = sum(map(len, said.values()))
   assert len(found) == number
   used = [each for each in found if not isinstance(each, records.Rejected)]
   assert len({each.filename for each in used}) == len(used)
@@ -224,7 +216,7 @@ def test_whatever_it_says_every_entry_is_used_or_rejected(parse, data):
 
 @pytest.mark.parametrize('parse', ENTRIES)
 @hypothesis.given(said=ANYTHING)
-def test_whatever_it_is_one_clear_line(parse, said):
+def test_other_json_is_refused(parse, said):
   hypothesis.assume(not isinstance(said, dict))
   with pytest.raises(InputError) as error:
     parse(json.dumps(said).encode('ascii'))
@@ -232,13 +224,8 @@ def test_whatever_it_is_one_clear_line(parse, said):
 
 
 @hypothesis.given(data=st.binary(max_size=50))
-def test_any_bytes_are_a_listing_or_refused(data):
+def test_other_bytes_are_refused(data):
   try:
     listing.parse_aligned(data)
   except InputError as error:
     assert '\n' not in str(error)
-
-
-def test_numbers_in_the_place_of_entries_are_reported_once():
-  found = listing.parse_aligned(b'{"a": [' + b'0,' * 100_000 + b'1]}')
-  assert [each.reason for each in found] == ['its entry is not an object']

@@ -1,4 +1,4 @@
-"""Which picture becomes which record."""
+"""Records and their splits."""
 
 import collections
 import json
@@ -38,15 +38,16 @@ def test_splits_by_identity_are_stable_and_90_5_5():
   assert abs(share['train'] / 20_000 - 0.90) < 0.01
   assert abs(share['validation'] / 20_000 - 0.05) < 0.005
   assert abs(share['test'] / 20_000 - 0.05) < 0.005
-  # Written down: a change would move people from one split into another.
+  # A change would move people from one split to another.
   known = ['George_W_Bush', 'synth_000000', 'Zoë']
-  assert [records.split_of(name) for name in known] == KNOWN
+  assert [records.split_of(name) for name in known] == [
+    'train',
+    'test',
+    'train',
+  ]
 
 
-KNOWN = ['train', 'test', 'train']
-
-
-def test_open_pictures_keep_their_order_and_know_their_place():
+def test_open_pictures_keep_their_order():
   entries = [_entry('b', 2), _entry('b', 1), _entry('a', 1), _entry('a', 2)]
   splits, rejected = records.arrange(entries)
   assert not rejected and not splits['closed']
@@ -61,7 +62,7 @@ def test_open_pictures_keep_their_order_and_know_their_place():
     ]
 
 
-def test_pictures_of_one_identity_become_neighbours():
+def test_pictures_of_an_identity_are_consecutive():
   people = [f'p{i}' for i in range(50)]
   entries = [_entry(p, n) for n in range(3) for p in people]
   splits, _ = records.arrange(entries)
@@ -99,7 +100,7 @@ def test_closed_pictures_are_paired_with_the_widest_open_one():
   ('opened', 'is_open'),
   [(0.60, True), (0.599, False), (math.nan, True), (0.0, False)],
 )
-def test_what_counts_as_open(opened, is_open):
+def test_is_open(opened, is_open):
   assert _entry('a', 1, opened).is_open == is_open
 
 
@@ -176,7 +177,7 @@ def _serialized(**changes):
   return example.SerializeToString()
 
 
-def test_parse_reads_what_is_stored():
+def test_parse_reads_a_record():
   record = example.parse(_serialized())
   assert (record.identity, record.filename) == ('Zoë', 'a-1.jpg')
   np.testing.assert_array_equal(record.eyes, [[1, 2], [3, 4]])
@@ -232,13 +233,10 @@ def test_parse_reads_corners_that_are_known_unknown_or_not_stored():
     {'index_in_identity': []},
   ],
 )
-def test_parse_refuses_what_is_not_a_record(changes):
+def test_parse_refuses_invalid_records(changes):
   with pytest.raises(InputError) as caught:
     example.parse(_serialized(**changes))
   assert '\n' not in str(caught.value)
-
-
-def test_parse_refuses_other_bytes():
   with pytest.raises(InputError):
     example.parse(b'not a record')
 
@@ -248,7 +246,7 @@ def test_names_are_the_same_on_every_system():
   assert records.readable_name('caf\udce9.jpg') == 'caf?.jpg'
 
 
-def test_rejected_pictures_are_listed_one_a_line(tmp_path):
+def test_rejected_pictures_are_listed_one_per_line(tmp_path):
   path = tmp_path / 'rejected.jsonl'
   records.write_rejected(
     [records.Rejected('Zoë', 'Zoë/a\n1.jpg', 'no face')] * 2, path

@@ -1,4 +1,4 @@
-"""celeb_id: Celeb-ID, aligned by its authors or here."""
+"""celeb_id: the benchmark Celeb-ID, aligned by its authors or here."""
 
 import functools
 import logging
@@ -17,15 +17,15 @@ ARCHIVE_URL = 'http://www.canton.cat/celeb_id_aligned.zip'
 _INSTRUCTIONS = (
   'Put celeb_id_aligned.zip, or celeb_id_aligned/ with its data.json, or '
   'celeb_id_raw/ and celeb_params.json, into a folder;\n'
-  'name the folder with --manual_dir. (The archive was at '
-  f'{ARCHIVE_URL}; `python -m tfds_celeb_id.download` fetches raw pictures.)'
+  'pass the folder as --manual_dir. (The archive was at '
+  f'{ARCHIVE_URL}; `python -m tfds_celeb_id.download` downloads raw pictures.)'
 )
 
 _logger = logging.getLogger(__name__)
 
 
 class Builder(RecordsBuilder):
-  """Aligned faces of celebrities, the benchmark of the Exemplar GANs."""
+  """Aligned faces of celebrities, the benchmark of Exemplar GANs."""
 
   VERSION = tfds.core.Version('1.1.0')
   RELEASE_NOTES: ClassVar = {
@@ -40,7 +40,7 @@ class Builder(RecordsBuilder):
     folder = self._manual_folder(dl_manager)
     source = sources.find(folder) if folder else None
     if source is None and self._manual_dir:
-      raise InputError(f'{folder} holds nothing of Celeb-ID. {_INSTRUCTIONS}')
+      raise InputError(f'{folder} has no files of Celeb-ID. {_INSTRUCTIONS}')
     source = source or self._archive(dl_manager)
     _logger.info('Building from %s', source.origin)
     parse = (
@@ -61,9 +61,9 @@ class Builder(RecordsBuilder):
     )
 
   def _archive(self, dl_manager) -> sources.Source:
-    """Downloads the authors' archive, once."""
+    """Downloads the authors' archive."""
     try:
-      # Asked first: TFDS would try for minutes to reach what is not there.
+      # TFDS would retry for minutes if the server does not exist.
       requests.head(ARCHIVE_URL, timeout=30)
       path = dl_manager.download(ARCHIVE_URL)
     except (
@@ -74,7 +74,7 @@ class Builder(RecordsBuilder):
     try:
       return sources.in_archive(sources.ALIGNED, path)
     except InputError as error:
-      # Some page in the archive's place; TFDS would keep it for good.
+      # The server sent a web page instead, which TFDS must not cache.
       for each in (path, path.with_suffix(path.suffix + '.INFO')):
         each.unlink(missing_ok=True)
       raise _not_downloaded(error) from error

@@ -1,27 +1,20 @@
-"""The authors' two listings, `data.json` and `celeb_params.json`.
+"""Parses the authors' listings, `data.json` and `celeb_params.json`.
 
-Both come from elsewhere, so nothing in them is believed: what an entry says is
-checked, and an entry that cannot be used is rejected by name and costs no other
-one anything.
+Each entry is validated. An unusable entry is rejected, the others are kept.
 """
 
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.alignment import Face, Point
 from tfds_celeb_id import records
 
-# Nothing in a photograph is further away, or larger.
 _MAX_PIXELS = 100_000
-# Celeb-ID has less than a million.
-_MAX_OBJECTS = 10_000_000
-_MAX_DIGITS = 20
-_MAX_NAME = 255  # Bytes; longer names exist on no disk.
+_MAX_NAME = 255  # Bytes, the limit of most file systems.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +22,12 @@ class Aligned:
   """An aligned picture; positions and sizes in its pixels.
 
   Attributes:
-    identity: whose picture it is.
+    identity: the person.
     filename: its name in its folder.
-    eyes: centres (x, y) of the left and the right eye.
+    eyes: centers (x, y) of the left and the right eye.
     boxes: their sizes (w, h).
-    opened: how sure it is that both eyes are open, 0 to 1; NaN if unknown.
-    closed: how sure it is that an eye is closed, 0 to 1; NaN if unknown.
+    opened: confidence that both eyes are open, 0 to 1; NaN if unknown.
+    closed: confidence that an eye is closed, 0 to 1; NaN if unknown.
   """
 
   identity: str
@@ -47,7 +40,7 @@ class Aligned:
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-  """A photograph to be aligned: whose it is, its name, the face in it."""
+  """A photo to be aligned, and the face in it."""
 
   identity: str
   filename: str
@@ -58,68 +51,47 @@ class _EntryError(ValueError):
   """An entry cannot be used; the message says why."""
 
 
-class _Object(dict):
-  """A JSON object that remembers the members whose names come twice."""
-
-  __slots__ = ('pairs',)
-
-  def __init__(self, pairs: list[tuple[str, Any]]):
-    super().__init__(pairs)
-    self.pairs = pairs if len(pairs) > len(self) else None
-
-  def every(self) -> Iterator[tuple[str, Any]]:
-    """Yields all members in order, those with repeated names too."""
-    yield from self.pairs or self.items()
-
-
 def parse_aligned(data: bytes) -> list[Aligned | records.Rejected]:
-  """Reads `data.json`: {identity: [{filename, eye_left, box_left, ...}]}.
+  """Parses `data.json`: {identity: [{filename, eye_left, box_left, ...}]}.
 
   Raises:
     InputError: it is not a JSON object.
   """
   return _unique(
-    _entry(_aligned, identity, entry, _name_in(entry))
-    for identity, entries in _load(data).every()
-    for entry in _entries(entries)
+    _parse(
+      _aligned,
+      identity,
+      entry,
+      entry.get('filename') if isinstance(entry, dict) else None,
+    )
+    for identity, entries in _members(data)
+    for entry in (entries if isinstance(entries, list) else [entries])
   )
 
 
-def _entries(entries: Any) -> list[Any]:
-  """What is listed of a person: all objects, and one of what is none."""
-  if not isinstance(entries, list):
-    return [entries]
-  # Millions of numbers need not be reported one by one.
-  others = (entry for entry in entries if not isinstance(entry, dict))
-  objects = [entry for entry in entries if isinstance(entry, dict)]
-  return [*objects, *itertools.islice(others, 1)]
-
-
 def parse_raw(data: bytes) -> list[Raw | records.Rejected]:
-  """Reads `celeb_params.json`: {filename: {eye_left, ..., roll, ...}}.
+  """Parses `celeb_params.json`: {filename: {eye_left, ..., roll, ...}}.
 
-  Pictures come in the order of the file, those of one identity together where
-  its first one is, as the authors' script lists them.
+  As in the authors' script, the identity is the filename up to its last hyphen.
+  All pictures of an identity follow its first one; otherwise the order is that
+  of the file.
 
   Raises:
     InputError: it is not a JSON object.
   """
-  people = {}
+  people: dict[str, list[Raw | records.Rejected]] = {}
   for each in _unique(
-    _entry(_raw, identity_of(filename), entry, filename)
-    for filename, entry in _load(data).every()
+    _parse(
+      _raw, filename.rpartition('.')[0].rpartition('-')[0], entry, filename
+    )
+    for filename, entry in _members(data)
   ):
     people.setdefault(each.identity, []).append(each)
   return [each for pictures in people.values() for each in pictures]
 
 
-def identity_of(filename: str) -> str:
-  """Returns a file name up to its last hyphen; '' if it has none."""
-  return filename.rpartition('.')[0].rpartition('-')[0]
-
-
 def is_plain(name: Any) -> bool:
-  """Returns whether a name can only mean a file in the folder at hand."""
+  """Returns whether a name can only mean a file in the current folder."""
   return (
     isinstance(name, str)
     and name not in ('', '.', '..')
@@ -129,33 +101,29 @@ def is_plain(name: Any) -> bool:
   )
 
 
-def _load(data: bytes) -> _Object:
-  number = itertools.count()
+def _members(data: bytes) -> list[tuple[str, Any]]:
+  """Returns the members of a JSON object, including repeated names."""
+  members: list[tuple[str, Any]] = []
 
-  def make(pairs):
-    if next(number) >= _MAX_OBJECTS:
-      raise ValueError('too many objects')
-    return _Object(pairs)
+  def hook(pairs):
+    # Called last for the outermost object.
+    nonlocal members
+    members = pairs
+    return dict(pairs)
 
   try:
-    parsed = json.loads(data, object_pairs_hook=make, parse_int=_whole)
-  # Besides bad syntax: brackets without end, numbers without end, not UTF-8.
+    parsed = json.loads(data, object_pairs_hook=hook)
   except (ValueError, RecursionError) as error:
     message = str(error).partition('\n')[0][:200]
-    raise InputError(f'not JSON that can be read: {message}') from error
-  if not isinstance(parsed, _Object):
+    raise InputError(f'cannot be parsed as JSON: {message}') from error
+  if not isinstance(parsed, dict):
     raise InputError(f'not a JSON object but {type(parsed).__name__}')
-  return parsed
+  return members
 
 
-def _whole(digits: str) -> float:
-  # Python refuses to read numbers without end, and all that is around them.
-  return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
-
-
-def _entry(
-  read: Callable, identity: str, entry: Any, filename: Any
-) -> Aligned | Raw | records.Rejected:
+def _parse(
+  parse: Callable, identity: str, entry: Any, filename: Any
+) -> Any | records.Rejected:
   shown = records.readable_name(
     filename if isinstance(filename, str) else f'an entry of {identity}'
   )[:_MAX_NAME]
@@ -167,28 +135,28 @@ def _entry(
       raise _EntryError('not a plain file name')
     if not identity or len(identity.encode()) > _MAX_NAME:
       raise _EntryError('no identity')
-    return read(identity, filename, entry)
+    return parse(identity, filename, entry)
   except _EntryError as error:
     return records.Rejected(identity[:_MAX_NAME], shown, str(error))
 
 
-def _name_in(entry: Any) -> Any:
-  return entry.get('filename') if isinstance(entry, dict) else None
-
-
 def _aligned(identity: str, filename: str, entry: dict) -> Aligned:
-  eyes = _both(_point(entry, 'eye_left'), _point(entry, 'eye_right'))
-  boxes = tuple(
-    _pair(entry.get(name), name, ('w', 'h'), low=1)
-    for name in ('box_left', 'box_right')
+  return Aligned(
+    identity,
+    filename,
+    eyes=_eyes(entry),
+    boxes=(
+      _pair(entry, 'box_left', ('w', 'h'), low=1),
+      _pair(entry, 'box_right', ('w', 'h'), low=1),
+    ),
+    opened=_score(entry, 'opened'),
+    closed=_score(entry, 'closed'),
   )
-  opened, closed = (_score(entry, name) for name in ('opened', 'closed'))
-  return Aligned(identity, filename, eyes, boxes, opened, closed)
 
 
 def _raw(identity: str, filename: str, entry: dict) -> Raw:
   face = Face(
-    eyes=_both(_point(entry, 'eye_left'), _point(entry, 'eye_right')),
+    eyes=_eyes(entry),
     mouth=_point(entry, 'mouth_center'),
     x=_number(entry, 'face_x'),
     y=_number(entry, 'face_y'),
@@ -201,25 +169,22 @@ def _raw(identity: str, filename: str, entry: dict) -> Raw:
   return Raw(identity, filename, face)
 
 
-def _both(left: Point | None, right: Point | None) -> tuple[Point, Point]:
-  if left is None or right is None:
-    missing = [
-      name
-      for name, point in (('left', left), ('right', right))
-      if point is None
-    ]
-    raise _EntryError(f'no {" and no ".join(missing)} eye')
-  return left, right
+def _eyes(entry: dict) -> tuple[Point, Point]:
+  left, right = _point(entry, 'eye_left'), _point(entry, 'eye_right')
+  if left and right:
+    return left, right
+  missing = ['no left'] * (not left) + ['no right'] * (not right)
+  raise _EntryError(f'{" and ".join(missing)} eye')
 
 
 def _point(entry: dict, name: str) -> Point | None:
-  point = entry.get(name)
-  return None if point is None else _pair(point, name, ('x', 'y'))
+  return None if entry.get(name) is None else _pair(entry, name, ('x', 'y'))
 
 
 def _pair(
-  value: Any, name: str, keys: tuple[str, str], low: float = -_MAX_PIXELS
+  entry: dict, name: str, keys: tuple[str, str], low: float = -_MAX_PIXELS
 ) -> Point:
+  value = entry.get(name)
   if not isinstance(value, dict):
     raise _EntryError(f'no {name}')
   try:
@@ -241,13 +206,13 @@ def _number(
   value = entry.get(name)
   if isinstance(value, bool) or not isinstance(value, int | float):
     raise _EntryError(f'{name} is not a number')
-  if not low <= value <= high:  # NaN is not, either.
+  if not low <= value <= high:  # Also rejects NaN.
     raise _EntryError(f'{name} is out of range')
   return float(value)
 
 
-def _unique(entries: Iterator) -> list:
-  """Returns the entries; a file name's second one is rejected."""
+def _unique(entries: Iterable[Any]) -> list[Any]:
+  """Rejects entries whose file name was used before."""
   seen, unique = set(), []
   for each in entries:
     if not isinstance(each, records.Rejected):
@@ -256,7 +221,6 @@ def _unique(entries: Iterator) -> list:
         each = records.Rejected(
           each.identity, each.filename, 'the name of an earlier picture'
         )
-      else:
-        seen.add(name)
+      seen.add(name)
     unique.append(each)
   return unique

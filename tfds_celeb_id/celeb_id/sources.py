@@ -1,7 +1,6 @@
-"""Where the authors' files lie: in a folder, or in one of their archives.
+"""Finds the authors' files in a folder or in a zip archive.
 
-Archives are read where they are and never unpacked, so nothing in one can end
-up outside of it.
+Archives are read in place and never extracted.
 """
 
 import dataclasses
@@ -11,12 +10,13 @@ import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Iterable
 
+from exgan_jax import files
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.pictures import UnusablePictureError
 from tfds_celeb_id import records
 
-# Larger files are not what they claim to be.
 MAX_PICTURE_BYTES = 64 << 20
 MAX_LISTING_BYTES = 128 << 20
 
@@ -33,26 +33,21 @@ class Folder:
 
   path: str
 
-  def read(self, name: str, limit: int = MAX_PICTURE_BYTES) -> bytes:
-    """Returns the bytes of a file directly in the folder.
+  def read(self, name: str) -> bytes:
+    """Returns the bytes of a picture in the folder.
 
     Raises:
-      UnusablePictureError: it is missing, no file, elsewhere or too large.
+      UnusablePictureError: it is missing, not a regular file, or too large.
     """
     path = os.path.join(self.path, name)
+    if not os.path.exists(path):
+      raise UnusablePictureError('missing')
+    if not os.path.isfile(path):  # Opening a pipe would block.
+      raise UnusablePictureError('not a file')
     try:
-      root = os.path.realpath(self.path)
-      if os.path.dirname(os.path.realpath(path)) != root:
-        raise UnusablePictureError('a link out of the folder')
-      if not os.path.exists(path):
-        raise UnusablePictureError('missing')
-      if not os.path.isfile(path):  # A pipe would be waited for.
-        raise UnusablePictureError('not a file')
       with open(path, 'rb') as file:
-        return _bounded(file, limit)
-    except (OSError, ValueError) as error:
-      if isinstance(error, UnusablePictureError):
-        raise
+        return _bounded(file, MAX_PICTURE_BYTES)
+    except OSError as error:
       raise UnusablePictureError('cannot be read') from error
 
 
@@ -64,7 +59,7 @@ class Archive:
   prefix: str
 
   def read(self, name: str, limit: int = MAX_PICTURE_BYTES) -> bytes:
-    """Returns the bytes of a file directly in the folder.
+    """Returns the bytes of a file in the folder.
 
     Raises:
       UnusablePictureError: it is missing, broken, encrypted or too large.
@@ -72,14 +67,14 @@ class Archive:
     try:
       archive = _open_zip(self.path)
       member = archive.getinfo(self.prefix + name)
-      # Of the others, zipfile unpacks all at once, whatever is asked for.
+      # zipfile decompresses other types at once, whatever their size.
       if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UnusablePictureError('neither stored nor deflated')
       with archive.open(member) as file:
         return _bounded(file, limit)
     except KeyError as error:
       raise UnusablePictureError('missing') from error
-    except RuntimeError as error:  # zipfile's way to ask for a password.
+    except RuntimeError as error:  # Raised by zipfile without a password.
       raise UnusablePictureError('encrypted') from error
     except (
       *(OSError, EOFError, NotImplementedError),
@@ -90,14 +85,14 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """What a data set is built from.
+  """The input of a data set.
 
   Attributes:
     kind: `ALIGNED` or `RAW`.
-    origin: the listing's whereabouts, for people.
+    origin: where the listing is, for messages.
     listing: bytes of `data.json` or `celeb_params.json`.
     pictures: where the pictures are.
-    rejected: what was found besides and is dangerous.
+    rejected: members of an archive with unsafe paths.
   """
 
   kind: str
@@ -108,20 +103,20 @@ class Source:
 
 
 def find(folder: str | os.PathLike) -> Source | None:
-  """Returns what a folder holds: aligned files if there are any, else raw ones.
+  """Finds aligned or raw pictures in a folder or its sub-folder `data`.
 
-  Looked for in the folder itself and in its `data/`, unpacked or as zip; None
-  if there is nothing of the kind.
+  Aligned pictures are preferred. Returns None if there are neither.
 
   Raises:
-    InputError: there is, but its listing is missing or cannot be read.
+    InputError: there are pictures, but their listing cannot be read.
   """
-  places = [pathlib.Path(folder), pathlib.Path(folder) / 'data']
+  found: list[Source] = []
   incomplete = None
-  found = []
   for kind in (ALIGNED, RAW):
     try:
-      found += filter(None, (_find(kind, place) for place in places))
+      for place in (pathlib.Path(folder), pathlib.Path(folder) / 'data'):
+        if source := _find(kind, place):
+          found.append(source)
     except InputError as error:
       incomplete = incomplete or error
   if not found:
@@ -132,56 +127,49 @@ def find(folder: str | os.PathLike) -> Source | None:
     _logger.warning('%s; using %s', incomplete, found[0].origin)
   if len({source.kind for source in found}) > 1:
     _logger.warning(
-      'There are aligned and raw files; the aligned ones are used: %s',
+      'Found aligned and raw pictures; using the aligned ones: %s',
       found[0].origin,
     )
   return found[0]
 
 
 def _find(kind: str, place: pathlib.Path) -> Source | None:
-  folder, listing = place / _FOLDERS[kind], _LISTINGS[kind]
+  folder, name = place / _FOLDERS[kind], _LISTINGS[kind]
   archive = folder.with_suffix('.zip')
   # The authors' page and their script disagree on where `data.json` is.
-  beside = [
-    path / listing
+  listings = [
+    path / name
     for path in (folder, place / _FOLDERS[RAW], place)
-    if (path / listing).is_file()
+    if (path / name).is_file()
   ]
-  rejected = ()
-  if folder.is_dir():
-    if not beside:
-      raise InputError(f'{folder} has no {listing}')
-    pictures = Folder(os.fspath(folder))
-  elif archive.is_file():
-    found = in_archive(kind, archive, listed_elsewhere=bool(beside))
-    if not beside:
-      return found
-    pictures, rejected = found.pictures, found.rejected
-  elif kind == ALIGNED and place / listing in beside:
-    pictures = Folder(os.fspath(place))
-    beside = [place / listing]
-  else:
-    return None
-  path = beside[0]
-  try:
-    data = Folder(os.fspath(path.parent)).read(path.name, MAX_LISTING_BYTES)
-  except UnusablePictureError as error:
-    raise InputError(f'{path}: {error}') from error
-  return Source(kind, os.fspath(path), data, pictures, rejected)
+  if not folder.is_dir():
+    if archive.is_file():
+      return in_archive(kind, archive, *listings[:1])
+    if kind == RAW or not (place / name).is_file():
+      return None
+    folder, listings = place, [place / name]
+  if not listings:
+    raise InputError(f'{folder} has no {name}')
+  return Source(
+    kind,
+    os.fspath(listings[0]),
+    files.read_bytes(listings[0], MAX_LISTING_BYTES),
+    Folder(os.fspath(folder)),
+  )
 
 
 def in_archive(
-  kind: str, path: str | os.PathLike, listed_elsewhere: bool = False
+  kind: str, path: str | os.PathLike, listing: pathlib.Path | None = None
 ) -> Source:
-  """Returns what a zip archive holds.
+  """Returns the source in a zip archive.
 
   Args:
-    kind: what to look for.
+    kind: `ALIGNED` or `RAW`.
     path: of the archive.
-    listed_elsewhere: leave the listing empty.
+    listing: path of a listing outside of the archive, if there is one.
 
   Raises:
-    InputError: it is no archive, or has no listing that can be read.
+    InputError: it is not a zip archive, or its listing cannot be read.
   """
   path = os.fspath(path)
   try:
@@ -196,27 +184,29 @@ def in_archive(
     for name in names
     if not _is_safe(name)
   )
-  listing = _LISTINGS[kind]
-  listings = [n for n in safe if n.rpartition('/')[2] == listing]
-  if not listings and not listed_elsewhere:
-    raise InputError(f'{path} has no {listing}')
-  where = min(listings, key=_depth)[: -len(listing)] if listings else ''
-  folders = {name.rpartition('/')[0] for name in safe}
-  named = [f for f in folders if f.rpartition('/')[2] == _FOLDERS[kind]]
-  prefix = min(named, key=_depth) + '/' if named else where
-  if listed_elsewhere:
-    return Source(kind, path, b'', Archive(path, prefix), rejected)
-  try:
-    data = Archive(path, where).read(listing, MAX_LISTING_BYTES)
-  except UnusablePictureError as error:
-    raise InputError(f'{path}: {where}{listing}: {error}') from error
-  return Source(
-    kind, f'{path}: {where}{listing}', data, Archive(path, prefix), rejected
+  listed = _outermost(safe, _LISTINGS[kind])
+  where = listed.removesuffix(_LISTINGS[kind])
+  folder = _outermost(
+    {name.rpartition('/')[0] for name in safe}, _FOLDERS[kind]
   )
+  pictures = Archive(path, f'{folder}/' if folder else where)
+  if listing:
+    data = files.read_bytes(listing, MAX_LISTING_BYTES)
+    return Source(kind, os.fspath(listing), data, pictures, rejected)
+  if not listed:
+    raise InputError(f'{path} has no {_LISTINGS[kind]}')
+  origin = f'{path}: {listed}'
+  try:
+    data = Archive(path, '').read(listed, MAX_LISTING_BYTES)
+  except UnusablePictureError as error:
+    raise InputError(f'{origin}: {error}') from error
+  return Source(kind, origin, data, pictures, rejected)
 
 
-def _depth(name: str) -> tuple[int, str]:
-  return name.count('/'), name
+def _outermost(paths: Iterable[str], name: str) -> str:
+  """Returns the path with a name that is in the fewest folders, or ''."""
+  found = [path for path in paths if path.rpartition('/')[2] == name]
+  return min(found, key=lambda path: (path.count('/'), path), default='')
 
 
 def _is_safe(name: str) -> bool:
@@ -229,7 +219,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _bounded(file, limit: int) -> bytes:
-  # One byte more than allowed tells a larger file, whatever size it claims.
+  # The size that an archive claims may be wrong.
   data = file.read(limit + 1)
   if len(data) > limit:
     raise UnusablePictureError('too large')
@@ -238,5 +228,5 @@ def _bounded(file, limit: int) -> bytes:
 
 @functools.lru_cache(maxsize=2)
 def _open_zip(path: str) -> zipfile.ZipFile:
-  """Opens an archive once in each process: its directory may be long."""
+  """Opens an archive once per process, as its directory may be long."""
   return zipfile.ZipFile(path)

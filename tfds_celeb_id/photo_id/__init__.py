@@ -1,4 +1,4 @@
-"""photo_id: your own photographs, one folder for each person."""
+"""photo_id: your own photos, one folder per person."""
 
 from tfds_celeb_id.photo_id.photo_id_dataset_builder import Builder
 

@@ -1,4 +1,4 @@
-"""photo_id: your own photographs, one folder for each person."""
+"""photo_id: your own photos, one folder per person."""
 
 import functools
 import os
@@ -25,14 +25,14 @@ class Builder(RecordsBuilder):
   SIZE = 256
   KEEP_SINGLES = True
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    'Name a folder with one sub-folder of photographs for each person.'
+    'Pass a folder with one sub-folder of photos per person.'
   )
 
   def __init__(self, *, detector=landmarks.FaceLandmarker, **kwargs):
-    """Opens the data set, which may be built already.
+    """Opens the data set, which may exist already.
 
     Args:
-      detector: an importable class that finds faces like the default one.
+      detector: an importable class with the interface of the default one.
       **kwargs: as in `RecordsBuilder`.
     """
     super().__init__(**kwargs)
@@ -41,8 +41,7 @@ class Builder(RecordsBuilder):
   def _work(self, dl_manager):
     folder = self._manual_folder(
       dl_manager,
-      'name a folder with one sub-folder of photographs for each '
-      'person with --manual_dir',
+      'pass a folder with one sub-folder of photos per person as --manual_dir',
     )
     found = list(list_photos(folder))
     if not found:
@@ -57,19 +56,15 @@ class Builder(RecordsBuilder):
 
 
 def list_photos(folder: str) -> Iterator[photos.Photo | records.Rejected]:
-  """Yields all that lies in a folder of folders, sorted by name.
+  """Yields all files in a folder of folders, sorted by name.
 
-  The order and the names do not depend on the operating system. Nothing outside
-  the folder is touched: what a link leads out to is rejected.
+  Order and names do not depend on the operating system. Links are followed.
   """
-  root = os.path.realpath(folder)
-  for person in _sorted(root):
+  for person in _sorted(folder):
     name = records.readable_name(person.name)
     if person.name.startswith('.'):
       yield records.Rejected('', name, 'hidden')
-    elif not os.path.realpath(person.path).startswith(root + os.sep):
-      yield records.Rejected('', name, 'a link out of the folder')
-    elif not person.is_dir():
+    elif not os.path.isdir(person.path):
       yield records.Rejected('', name, "not in a person's folder")
     else:
       try:
@@ -78,24 +73,16 @@ def list_photos(folder: str) -> Iterator[photos.Photo | records.Rejected]:
         yield records.Rejected(name, name, 'cannot be read')
         continue
       for file in files:
-        yield _photo(file, name, root)
-
-
-def _photo(
-  file: os.DirEntry, identity: str, root: str
-) -> photos.Photo | records.Rejected:
-  filename = f'{identity}/{records.readable_name(file.name)}'
-  if file.name.startswith('.'):
-    reason = 'hidden'
-  elif not os.path.realpath(file.path).startswith(root + os.sep):
-    reason = 'a link out of the folder'
-  elif file.is_dir():
-    reason = "a folder inside a person's folder"
-  elif not file.is_file():  # A pipe would be waited for.
-    reason = 'not a file'
-  else:
-    return photos.Photo(file.path, identity, filename)
-  return records.Rejected(identity, filename, reason)
+        filename = f'{name}/{records.readable_name(file.name)}'
+        if file.name.startswith('.'):
+          yield records.Rejected(name, filename, 'hidden')
+        elif os.path.isdir(file.path):
+          reason = "a folder inside a person's folder"
+          yield records.Rejected(name, filename, reason)
+        elif not os.path.isfile(file.path):  # Opening a pipe would block.
+          yield records.Rejected(name, filename, 'not a file')
+        else:
+          yield photos.Photo(file.path, name, filename)
 
 
 def _sorted(folder: str) -> list[os.DirEntry]:

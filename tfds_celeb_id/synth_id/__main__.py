@@ -14,11 +14,11 @@ def main() -> int:
     prog='python -m tfds_celeb_id.synth_id', description=__doc__
   )
   parser.add_argument(
-    '--data-dir', required=True, help='folder that holds the data sets'
+    '--data-dir', required=True, help='folder of the data sets'
   )
   parser.add_argument('--people', help='number of people (1000)')
-  parser.add_argument('--pictures', help='open-eyed pictures of each (6)')
-  parser.add_argument('--seed', help='of everything random (0)')
+  parser.add_argument('--pictures', help='open-eyed pictures per person (6)')
+  parser.add_argument('--seed', help='of the random numbers (0)')
   args = parser.parse_args()
   logging.basicConfig(format='%(message)s')
   logging.getLogger('tfds_celeb_id').setLevel(logging.INFO)

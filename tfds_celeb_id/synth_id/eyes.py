@@ -1,7 +1,7 @@
-"""The eyes: lids, lashes, sclera and iris, painted into two small boxes.
+"""Paints lids, lashes, sclera and iris into two small boxes.
 
-The only room that knows `EyeTraits`, and it changes nothing farther than
-`BOX / 2` from an eye's centre. Lengths are in units of the mean eye distance;
+Only this module uses `EyeTraits`, and it changes no pixel farther than
+`BOX / 2` from an eye's center. Lengths are in units of the mean eye distance;
 u points to the temple and v down. Pictures are planar, as in `head`.
 """
 
@@ -25,7 +25,7 @@ _OVERSAMPLING = 2  # of the eyes over the rest of the picture
 
 
 class _Lids:
-  """Where the lids run over one eye's box; `t` is -1 at the inner corner."""
+  """The lids of an eye over its box; `t` is -1 at the inner corner."""
 
   def __init__(self, u, v, eyes: EyeTraits, blink: float, soft: float):
     c, s = math.cos(eyes.tilt), math.sin(eyes.tilt)
@@ -47,10 +47,10 @@ class _Lids:
 
 
 def _paint_lids(skin, lids: _Lids, eyes: EyeTraits, blink: float) -> None:
-  """Folds the skin about the opening."""
+  """Paints the folds of the skin around the opening."""
   span, above, below = lids.span, lids.upper - lids.v, lids.v - lids.lower
   shade = np.ones_like(lids.v)
-  # A lid is skin over a ball: light in its middle, dark in the crease.
+  # A lid is skin over a ball: bright in its middle, dark in the crease.
   if eyes.crease > 0:
     height = eyes.crease + 0.62 * blink * lids.height
     fold = above - height * (0.5 + 0.5 * span)
@@ -69,19 +69,19 @@ def _paint_lids(skin, lids: _Lids, eyes: EyeTraits, blink: float) -> None:
 
 
 def _paint_lashes(skin, lids: _Lids, eyes: EyeTraits, blink: float) -> None:
-  colour = linear((26, 17, 14))
+  color = linear((26, 17, 14))
   outer = 0.65 + 0.35 * smoothstep(-0.9, 0.5, lids.t)
   wide = 0.017 + 0.012 * eyes.lashes
   rim = gauss((lids.v - lids.upper + 0.006) * (1 / wide))
-  over(skin, colour, lids.span * outer * rim * (0.72 + 0.26 * eyes.lashes))
+  over(skin, color, lids.span * outer * rim * (0.72 + 0.26 * eyes.lashes))
   low = gauss((lids.v - lids.lower) * (1 / 0.011)) * (1 - blink)
-  over(skin, colour, lids.span * outer * low * (0.22 + 0.3 * eyes.lashes))
-  # Single lashes stand up from an open lid and hang from a closed one.
+  over(skin, color, lids.span * outer * low * (0.22 + 0.3 * eyes.lashes))
+  # Single lashes point up from an open lid and down from a closed one.
   away = (lids.upper - lids.v) * (1 - 2 * float(blink > 0.8))
   length = (0.025 + 0.045 * eyes.lashes) * outer
   comb = 0.5 + 0.5 * np.sin(80 * lids.u - 160 * away * lids.t)
   teeth = smoothstep(-0.005, 0.005, away) * smoothstep(1, 0.2, away / length)
-  over(skin, colour, 0.8 * eyes.lashes * lids.span * outer * teeth * comb)
+  over(skin, color, 0.8 * eyes.lashes * lids.span * outer * teeth * comb)
 
 
 def _fibres(rho, angle, eyes: EyeTraits, side: int) -> np.ndarray:
@@ -90,10 +90,9 @@ def _fibres(rho, angle, eyes: EyeTraits, side: int) -> np.ndarray:
   table = rng.standard_normal((5, 32), np.float32)
   column = (angle * (16 / math.pi) + 16).astype(np.float32)
   row = (rho * 3).astype(np.float32)
-  table = cv2.remap(
-    table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+  return np.tanh(
+    cv2.remap(table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
   )
-  return np.tanh(table)
 
 
 def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:
@@ -113,7 +112,7 @@ def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:
   iris = base * (1 + 0.3 * _fibres(rho, np.arctan2(dv, du), eyes, side))
   ring = gauss((rho - scene.pupil - 0.08) * (1 / 0.13)) * 0.4 * eyes.collarette
   over(iris, base * tint(1.5, 1.1, 0.75), ring)
-  # Light enters on one side and leaves brighter on the other.
+  # Light enters on one side and brightens the other.
   lx, ly, _ = scene.light
   iris *= 1 - 0.2 * (du * (side * lx) + dv * ly) * (1 / radius)
   iris *= 1 - 0.65 * eyes.limbal_ring * smoothstep(0.76, 1.0, rho)
@@ -133,7 +132,7 @@ def _paint_ball(ball, lids: _Lids, head: Head, side: int, light) -> None:
 
 
 def _gaze(head: Head, side: int) -> tuple[float, float]:
-  """Centre of the iris in the coordinates of `_Lids`."""
+  """Center of the iris in the coordinates of `_Lids`."""
   eyes, scene = head.person.eyes, head.scene
   u = side * (scene.gaze[0] * eyes.iris_radius + 0.02 * scene.yaw)
   v = scene.gaze[1] * eyes.iris_radius - 0.05 * eyes.width * eyes.openness
@@ -146,7 +145,7 @@ def _narrowing(head: Head, side: int) -> float:
 
 
 def iris(head: Head, side: int) -> tuple[float, float, float]:
-  """Where an iris is: x, y and its radius, in pixels of the head's picture.
+  """Returns x, y and the radius of an iris in pixels of the head's picture.
 
   Args:
     head: the head.
@@ -159,7 +158,7 @@ def iris(head: Head, side: int) -> tuple[float, float, float]:
 def corners(
   head: Head, side: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-  """Where the lids meet: outer and inner corner (x, y); arguments as above."""
+  """Returns the outer and the inner corner (x, y); arguments as in `iris`."""
   half = head.person.eyes.width / 2
   return _to_pixels(head, side, half, 0), _to_pixels(head, side, -half, 0)
 
@@ -167,9 +166,9 @@ def corners(
 def _to_pixels(
   head: Head, side: int, u: float, v: float
 ) -> tuple[float, float]:
-  """Takes a point in the coordinates of `_Lids` into the head's picture."""
+  """Converts coordinates of `_Lids` to pixels of the head's picture."""
   tilt, roll = head.person.eyes.tilt, head.scene.roll
-  # Back through the lids' tilt, then through the head's roll.
+  # Undo the tilt of the lids, then the roll of the head.
   u, v = (
     math.cos(tilt) * u + math.sin(tilt) * v,
     math.cos(tilt) * v - math.sin(tilt) * u,
@@ -193,12 +192,12 @@ def paint_eye(
   """Paints one eye over the skin, in place.
 
   Args:
-    picture: float32 [3, n, n], linear RGB; skin where the eye goes.
-    light: float32 [3, n, n], the light that falls on the skin.
+    picture: float32 [3, n, n], linear RGB; the skin is already painted.
+    light: float32 [3, n, n], the light on the skin.
     head: the head, of n pixels.
     side: -1 for the eye on the left in the picture, 1 for the right.
-    closed: whether the lids are closed whatever the scene says.
-    blur: standard deviation of the lens's blur in pixels of the picture.
+    closed: close the lids, whatever the scene says.
+    blur: standard deviation of the blur of the lens in pixels of the picture.
   """
   scene, eyes, fine = head.scene, head.person.eyes, _OVERSAMPLING
   at_x, at_y = head.to_pixels(*head.eye(side))
@@ -221,7 +220,7 @@ def paint_eye(
   _paint_lids(painted, lids, eyes, blink)
   if not closed:
     ball = np.empty_like(skin)
-    # Eyes are moist and deep in their sockets: lit more evenly than skin.
+    # Eyes are moist and lie deep in their sockets, so their light is even.
     middle = light[window][:, skin.shape[1] // 4, skin.shape[2] // 4]
     even = 0.5 * middle.reshape(3, 1, 1) + np.float32(0.5 * scene.exposure)
     _paint_ball(ball, lids, head, side, even)

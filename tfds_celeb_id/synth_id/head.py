@@ -1,9 +1,9 @@
-"""The head: its relief, the light on it, and everything but the eyes.
+"""The relief of the head and the light on it.
 
-Positions are head coordinates: the origin lies between the eyes, x to the
-right and y down in the picture, and the unit is the mean eye distance.
-Pictures are planar, float32 [3, h, w], linear RGB: so a mask of shape [h, w]
-multiplies them at full speed. Nothing here knows the eyes' traits.
+Positions are in head coordinates: the origin is between the eyes, x points
+right and y down in the picture, and the unit is the mean eye distance. Pictures
+are planar, float32 [3, h, w], linear RGB, so that masks of shape [h, w]
+broadcast fast. Nothing here depends on the traits of the eyes.
 """
 
 import math
@@ -35,7 +35,7 @@ def gauss(x):
 
 def smoothstep(low, high, x):
   """Rises smoothly from 0 at `low` to 1 at `high`."""
-  # In place: this is most of what the renderer does.
+  # In place, as the renderer spends most of its time here.
   t = x - low
   t *= 1 / (high - low)
   np.clip(t, 0, 1, out=t)
@@ -52,27 +52,27 @@ def bump(x, y, at_x, at_y, wide, high):
   return np.exp(-(dx * dx + dy * dy))
 
 
-def over(image, colour, alpha) -> None:
-  """Lays a colour (or a picture) over a linear picture, in place."""
-  colours = np.broadcast_to(colour, (3, *np.shape(colour)[1:]))
-  for plane, new in zip(image, colours, strict=True):
+def over(image, color, alpha) -> None:
+  """Blends a color or a picture into a linear picture, in place."""
+  colors = np.broadcast_to(color, (3, *np.shape(color)[1:]))
+  for plane, new in zip(image, colors, strict=True):
     change = new - plane
     change *= alpha
     plane += change
 
 
 def noise(rng, shape, cells) -> np.ndarray:
-  """Smooth noise, about -1..1: `cells` (rows, columns) random values."""
+  """Returns smooth noise, about -1..1, of `cells` (rows, columns) values."""
   grid = rng.standard_normal(cells, np.float32) * 0.6
   return cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 class Head:
-  """The relief of a head in a scene, at one number of pixels.
+  """A head in a scene.
 
   Args:
-    person: whose head.
-    scene: its pose and expression.
+    person: the person.
+    scene: pose and expression.
     pixels: side of the square picture.
   """
 
@@ -82,14 +82,14 @@ class Head:
     self.origin = pixels * np.array(
       [0.5 + scene.offset[0], EYE_HEIGHT + scene.offset[1]]
     )
-    centre = np.arange(pixels, dtype=np.float32) + np.float32(0.5)
+    center = np.arange(pixels, dtype=np.float32) + np.float32(0.5)
     across, down = np.meshgrid(
-      (centre - float(self.origin[0])) / self.unit,
-      (centre - float(self.origin[1])) / self.unit,
+      (center - float(self.origin[0])) / self.unit,
+      (center - float(self.origin[1])) / self.unit,
     )
     c, s = math.cos(scene.roll), math.sin(scene.roll)
     self.x, self.y = c * across + s * down, c * down - s * across
-    # What lies in front of the plane of the eyes moves with the nose.
+    # Points in front of the plane of the eyes move with the nose.
     self.skull_x = self.x + 0.35 * scene.yaw
     self.skull_y = self.y + 0.2 * scene.pitch
 
@@ -101,25 +101,25 @@ class Head:
     return self.origin + self.unit * at
 
   def eye(self, side: int) -> tuple[float, float]:
-    """Head coordinates of an eye; side -1: left in the picture, 1: right."""
+    """Returns head coordinates of an eye, -1 for the left in the picture."""
     half = 0.5 * self.person.face.spacing * math.cos(self.scene.yaw)
     return side * half + 0.03 * self.scene.yaw, 0.0
 
   def nose(self, depth: float) -> tuple[float, float]:
-    """How far a point moves that lies `depth` in front of the eyes."""
+    """Returns the shift (x, y) of a point `depth` in front of the eyes."""
     yaw, pitch = self.scene.yaw, self.scene.pitch
     return depth * math.sin(yaw), depth * math.sin(pitch)
 
-  def window(self, x: float, y: float, wide: float, high: float):
-    """Slices of the pixels within `wide` and `high` of a point."""
+  def window(self, x: float, y: float, wide: float, tall: float):
+    """Returns slices of the pixels within `wide` and `tall` of a point."""
     at = self.to_pixels(x, y)
-    reach = self.unit * np.array([wide, high])
+    reach = self.unit * np.array([wide, tall])
     low = np.clip(np.floor(at - reach), 0, self.pixels).astype(int)
     high = np.clip(np.ceil(at + reach), 0, self.pixels).astype(int)
     return np.s_[..., low[1] : high[1], low[0] : high[0]]
 
   def outline(self) -> np.ndarray:
-    """Squared radius in the face's outline: 0 its middle, 1 its edge."""
+    """Returns a squared radius: 0 in the middle of the face, 1 at its edge."""
     face, x, y = self.person.face, self.skull_x, self.skull_y
     below = np.maximum(y - 0.25, 0) / (face.length - 0.25)
     above = np.maximum(0.25 - y, 0) / 1.72
@@ -128,7 +128,7 @@ class Head:
     return wide**2.3 + below**2.7 + above**2.3
 
   def relief(self, outline: np.ndarray) -> np.ndarray:
-    """Height of the face towards the camera; takes `self.outline()`."""
+    """Returns the height towards the camera; takes `self.outline()`."""
     f, scene, x, y = self.person.face, self.scene, self.x, self.y
     inside = np.maximum(1 - outline, 0)
     z = np.sqrt(inside + 0.01)
@@ -166,7 +166,7 @@ class Head:
     return z * f.nose_height
 
   def mouth_y(self) -> float:
-    """Height of the closed mouth below the eyes, face on."""
+    """Returns how far the closed mouth is below the eyes in a frontal view."""
     f = self.person.face
     return f.nose_length + 0.4 * (f.length - f.nose_length)
 
@@ -175,8 +175,8 @@ def shade(head: Head, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Lights a relief.
 
   Returns:
-    The light that falls on each pixel, planar (linear gains, 1 for a surface
-    that faces the camera), and what an oily skin would mirror of it.
+    The diffuse light on each pixel, planar (linear gains, about 1 for a surface
+    that faces the camera), and the specular light.
   """
   scene = head.scene
   to_light = np.array(scene.light, np.float32)
@@ -184,7 +184,7 @@ def shade(head: Head, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   dy = cv2.Sobel(z, -1, 0, 1, ksize=3, scale=head.unit / 8)
   length = 1 / np.sqrt(1 + dx * dx + dy * dy)
   facing = (to_light[2] - to_light[0] * dx - to_light[1] * dy) * length
-  # Skin lets light through, so that its terminator is soft.
+  # Skin scatters light, so the edge of its shadow is soft.
   diffuse = np.maximum((facing + 0.25) * 0.8, 0)
   shadow = np.zeros_like(z)
   slope = to_light[2] / max(float(np.hypot(*to_light[:2])), 1e-3)
@@ -195,7 +195,7 @@ def shade(head: Head, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shadow = np.maximum(shadow, (moved - z) - reach * slope)
   shadow = cv2.GaussianBlur(shadow, (0, 0), 0.03 * head.unit)
   diffuse *= 1 - 0.65 * smoothstep(0.0, 0.1, shadow)
-  # Hollows see less of the sky.
+  # Hollows get less ambient light.
   hollow = cv2.GaussianBlur(z, (0, 0), 0.16 * head.unit) - z
   sky = np.clip(1 - 2.2 * hollow, 0.35, 1.1) * (0.55 + 0.45 * length)
   sky *= 1 - 0.12 * dy * length

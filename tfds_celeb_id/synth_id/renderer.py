@@ -1,6 +1,6 @@
 """Draws a face: background, hair, skin, mouth, brows, eyes, glasses, camera.
 
-Pure NumPy and OpenCV; a picture depends on its person and scene alone.
+Uses only NumPy and OpenCV. A picture only depends on its person and scene.
 """
 
 import dataclasses
@@ -32,21 +32,21 @@ __all__ = [
 _OVERSAMPLING = 2
 _LEVELS = 16384  # of the table from linear light, 0.._BRIGHTEST, to sRGB
 _BRIGHTEST = 2.5
-_KNEE = 0.5  # linear light from where on highlights are compressed
+_KNEE = 0.5  # linear light above which highlights are compressed
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendering:
-  """A picture and where its eyes are.
+  """A picture and its eyes; left and right as in the picture.
+
+  Positions are in pixels from the upper left corner of the picture.
 
   Attributes:
     image: sRGB.
-    eyes: centres of the eye on the left and of the one on the right in the
-      picture; x, y in pixels from the picture's upper left corner.
-    irises: centres (x, y) and radii of their irises, likewise, as they are
-      when the eyes are open.
-    corners: of the lids, likewise: outer and inner one of the eye on the left,
-      inner and outer one of the eye on the right.
+    eyes: centers (x, y) of the left and the right eye.
+    irises: centers (x, y) and radii of their irises, as with open eyes.
+    corners: corners (x, y) of the lids: outer and inner one of the left eye,
+      inner and outer one of the right eye.
   """
 
   image: UInt8[np.ndarray, 'size size 3']
@@ -60,24 +60,22 @@ def render(
 ) -> Rendering:
   """Draws a picture of a person.
 
-  Closed eyes and the traits of the eyes change only pixels less than
-  12/128 of the picture's side from an eye's centre, across and down.
+  The same arguments give the same bytes. Closed eyes and the traits of the eyes
+  only change pixels within 12/128 of the picture's side of an eye's center, in
+  x and in y.
 
   Args:
-    person: who.
+    person: the person.
     scene: pose, light, expression, surroundings, camera.
     size: side of the picture in pixels, at least 64.
-    eyes_closed: draws the same scene with the lids closed.
-
-  Returns:
-    The picture and where its eyes are; the same bytes for the same arguments.
+    eyes_closed: draw the same scene with closed lids.
 
   Raises:
-    ValueError: the size is too small to hold a face.
+    ValueError: the size is less than 64.
   """
   if size < 64:
     raise ValueError(f'size must be at least 64 pixels, got {size}')
-  # The relief is smooth: half the resolution is enough for it.
+  # The relief is smooth, so half the resolution is enough.
   small = head.Head(person, scene, size)
   large = head.Head(person, scene, _OVERSAMPLING * size)
   outline = small.outline()
@@ -95,20 +93,20 @@ def render(
   hair.paint_front(picture)
   if person.face.glasses:
     skin.paint_glasses(picture, large, light)
-  # The lens blurs face and eyes apart, so that no eye leaves its box.
+  # Face and eyes are blurred separately, so that no eye leaves its box.
   sigma = max(scene.blur * large.pixels / 128, 0.1)
   for plane in picture:
     cv2.GaussianBlur(plane, (0, 0), sigma, dst=plane)
   for side in (-1, 1):
     eyes.paint_eye(picture, light, large, side, eyes_closed, sigma)
-  centres = [small.to_pixels(*small.eye(side)) for side in (-1, 1)]
+  centers = [small.to_pixels(*small.eye(side)) for side in (-1, 1)]
   image = _photograph(picture, scene, size)
   irises = [eyes.iris(small, side) for side in (-1, 1)]
   outer_left, inner_left = eyes.corners(small, -1)
   outer_right, inner_right = eyes.corners(small, 1)
   corners = [outer_left, inner_left, inner_right, outer_right]
   return Rendering(
-    image, *(np.array(each, np.float32) for each in (centres, irises, corners))
+    image, *(np.array(each, np.float32) for each in (centers, irises, corners))
   )
 
 
@@ -117,7 +115,7 @@ def _enlarge(plane: np.ndarray) -> np.ndarray:
 
 
 def _background(large: head.Head) -> np.ndarray:
-  """Returns a planar picture of a blurred room in the scene's colours."""
+  """Returns a planar picture of a blurred room in the scene's colors."""
   scene, cells = large.scene, 32
   rng = stream(scene.noise_seed, 'background')
   mix = head.noise(rng, (cells, cells), (3, 3))
@@ -148,7 +146,7 @@ def _photograph(picture: np.ndarray, scene: Scene, size: int) -> np.ndarray:
 def _encoding() -> np.ndarray:
   """sRGB 0..255 (IEC 61966-2-1) of `_LEVELS` linear values."""
   c = np.linspace(0, _BRIGHTEST, _LEVELS)
-  # Highlights run into white softly, as on film.
+  # Highlights saturate gradually, as on film.
   c = np.where(
     c < _KNEE, c, 1 - (1 - _KNEE) * np.exp((_KNEE - c) / (1 - _KNEE))
   )

@@ -1,4 +1,4 @@
-"""From a number to a drawn picture: one call, in any process."""
+"""Draws the pictures of the data set."""
 
 import dataclasses
 
@@ -11,13 +11,13 @@ from tfds_celeb_id.synth_id import renderer
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """A picture to be drawn.
+  """A picture to draw.
 
   Attributes:
-    seed: of the whole data set.
-    person: number of the person.
-    picture: number of that person's picture.
-    eyes_closed: draw it with closed eyes, and with open ones as its truth.
+    seed: of the data set.
+    person: index of the person.
+    picture: index among the pictures of the person.
+    eyes_closed: draw closed eyes, and open ones as the truth.
   """
 
   seed: int
@@ -32,16 +32,15 @@ class Task:
 
   @property
   def filename(self) -> str:
-    """Name of the picture; they count from one, as in Celeb-ID."""
+    """Name of the picture; numbered from one, as in Celeb-ID."""
     return f'{self.identity}-{self.picture + 1}.jpg'
 
 
 def tasks(seed: int, people: int, count: int) -> list[Task]:
   """Returns the pictures of a data set in order.
 
-  Each person has `count` pictures with open eyes. The people held out from
-  training have one more, with closed eyes: it asks for eyes that no training
-  has seen.
+  Each person has `count` pictures with open eyes. People who are not in `train`
+  have one more, with closed eyes.
   """
   result = []
   for person in range(people):
@@ -64,7 +63,7 @@ def draw(task: Task, size: int) -> records.Entry:
   return records.Entry(
     task.identity,
     task.filename,
-    # Records count from the centre of the first pixel, not from its edge.
+    # In records, (0, 0) is the center of the first pixel, not its corner.
     np.asarray(shown.eyes, np.float32) - np.float32(0.5),
     alignment.draw_boxes(task.filename, size),
     opened=0.0 if task.eyes_closed else 1.0,
@@ -79,6 +78,6 @@ def draw(task: Task, size: int) -> records.Entry:
 
 
 def _encode(rendering: renderer.Rendering) -> bytes:
-  # An iris is some ten pixels wide: half the colour resolution would mix its
-  # colour, which is what the data set is about, with the white around it.
-  return pictures.encode_jpeg(rendering.image, full_colour=True)
+  # An iris is about ten pixels wide; half the color resolution would mix its
+  # color with the white around it.
+  return pictures.encode_jpeg(rendering.image, full_color=True)

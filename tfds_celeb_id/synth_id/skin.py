@@ -1,4 +1,4 @@
-"""The skin and what sits on it: lips, nostrils, beard, brows, neck, glasses."""
+"""Paints skin, lips, nostrils, beard, brows, neck, ears and glasses."""
 
 import math
 
@@ -18,7 +18,7 @@ from tfds_celeb_id.synth_id.head import (
 from tfds_celeb_id.synth_id.traits import stream
 
 _SHIFT = 4  # fractional bits of OpenCV's line coordinates
-_EYE_BOX = 0.35  # half a side of the widest region that the eyes may paint
+_EYE_BOX = 0.35  # half the side of the largest region painted by `eyes`
 
 
 def paint_neck(picture, head: Head) -> None:
@@ -32,19 +32,19 @@ def paint_neck(picture, head: Head) -> None:
   soft = 1.5 / head.unit
   cast = 1 - 0.5 * smoothstep(0.4, 0.0, y - face.length)
   neck = smoothstep(wide + soft, wide - soft, np.abs(x))
-  colour = linear(face.skin_rgb) * scene.exposure
-  over(picture, colour * (rounded * cast), neck)
+  color = linear(face.skin_rgb) * scene.exposure
+  over(picture, color * (rounded * cast), neck)
 
   collar = face.length + 0.34 - 0.6 * (np.abs(x) - 0.55)
   cloth = smoothstep(-soft, soft, y - np.maximum(collar, face.length + 0.1))
   rng = stream(scene.noise_seed, 'cloth')
   weave = 1 + 0.25 * noise(rng, y.shape, (5, 12))
-  colour = linear(scene.clothes_rgb) * (0.8 * scene.exposure)
-  over(picture, colour * (weave * (0.5 + from_light)), cloth)
+  color = linear(scene.clothes_rgb) * (0.8 * scene.exposure)
+  over(picture, color * (weave * (0.5 + from_light)), cloth)
 
 
 def paint_ears(picture, head: Head) -> None:
-  """Paints the ears, less of the one that the head turns away."""
+  """Paints the ears; the one on the far side of a turned head is smaller."""
   face, scene = head.person.face, head.scene
   for side in (-1, 1):
     at_x, at_y = side * face.width * 0.99, 0.2 + 0.1 * scene.pitch
@@ -53,10 +53,10 @@ def paint_ears(picture, head: Head) -> None:
     far = np.hypot((x - at_x) * (1 / 0.13), (y - at_y) * (1 / 0.33))
     tone = 0.8 + 0.35 * side * scene.light[0]
     shell = 1 - 0.45 * gauss((far - 0.62) * (1 / 0.2))
-    colour = linear(face.skin_rgb) * tint(1.0, 0.84, 0.8) * scene.exposure
+    color = linear(face.skin_rgb) * tint(1.0, 0.84, 0.8) * scene.exposure
     seen = min(max(1 - 2.5 * side * scene.yaw, 0), 1)
     cover = seen * smoothstep(1.08, 0.92, far)
-    over(picture[window], colour * (max(tone, 0.3) * shell), cover)
+    over(picture[window], color * (max(tone, 0.3) * shell), cover)
 
 
 def paint_face(picture, head: Head, outline, light, gloss) -> None:
@@ -73,7 +73,7 @@ def paint_face(picture, head: Head, outline, light, gloss) -> None:
 
 
 def _albedo(head: Head) -> np.ndarray:
-  """Colour of the bare skin with its spots and its blush."""
+  """Returns the color of the bare skin with spots and blush."""
   face, x, y = head.person.face, head.x, head.y
   rng = stream(face.texture_seed, 'skin')
   spots = 1 + noise(rng, x.shape, (9, 9)) * 0.06
@@ -91,7 +91,7 @@ def _albedo(head: Head) -> np.ndarray:
 
 
 def _paint_folds(skin, head: Head) -> None:
-  """Paints nostrils, and the folds from the nose to the mouth's corners."""
+  """Paints nostrils, and the folds from the nose to the mouth."""
   face, scene = head.person.face, head.scene
   tip_x, tip_y = head.nose(0.34)
   at_y = face.nose_length + 0.8 * tip_y + 0.065
@@ -159,7 +159,7 @@ def _paint_mouth(skin, wet, head: Head, window) -> None:
   lips *= smoothstep(1.03, 0.93, np.abs(t))
   redness = 0.5 + 0.5 * face.lip_redness
   tone = linear(face.skin_rgb) * (1 - redness * tint(0.14, 0.62, 0.54))
-  # The upper lip faces down and is darker; the lower one has a bright ridge.
+  # The upper lip faces down and is darker; the lower lip has a bright ridge.
   ridge = gauss((y - lower_in - 0.42 * lower) * (1 / 0.04))
   full = np.where(y < 0.5 * (upper_in + lower_in), 0.68, 0.82 + 0.35 * ridge)
   over(skin, tone * full, 0.92 * lips)
@@ -194,7 +194,7 @@ def paint_brows(picture, head: Head, light) -> None:
     rng = stream(face.brow_seed, 'left' if side < 0 else 'right')
     along, across = rng.uniform(0, 1, count), rng.normal(0, 0.45, count)
     taper = np.minimum(1, 1.5 - 1.15 * along) * np.minimum(1, along * 5 + 0.5)
-    # From the nose outwards, the arch at two thirds.
+    # From the nose outwards; the arch is at two thirds.
     x = 0.2 + 0.6 * along
     y = -face.brow_height - scene.brow_raise + 0.05 * along**3
     y = y - face.brow_arch * np.sin(np.pi * along**1.3)
@@ -208,12 +208,12 @@ def paint_brows(picture, head: Head, light) -> None:
     lines = np.rint(ends * 2**_SHIFT).astype(np.int32)[:, :, None]
     for i, layer in enumerate(layers):
       cv2.polylines(layer, lines[i::3], False, 115, thick, cv2.LINE_AA, _SHIFT)
-  # Lines that cross in one call do not add up; the layers do.
+  # Crossing lines add up between layers, but not within one call.
   alpha = layers.sum(0, dtype=np.float32) * (1 / 255)
   alpha = cv2.GaussianBlur(alpha, (0, 0), 0.012 * head.unit)
-  colour = linear(head.person.hair.rgb)
-  colour = colour * min(0.6, 0.08 / float(colour.mean()))
-  over(picture[window], colour * light[window], np.minimum(1.2 * alpha, 0.9))
+  color = linear(head.person.hair.rgb)
+  color = color * min(0.6, 0.08 / float(color.mean()))
+  over(picture[window], color * light[window], np.minimum(1.2 * alpha, 0.9))
 
 
 def paint_glasses(picture, head: Head, light) -> None:

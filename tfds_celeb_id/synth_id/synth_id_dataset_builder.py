@@ -1,4 +1,4 @@
-"""synth_id: drawn faces, the same on every machine, without any input."""
+"""synth_id: drawn faces, the same on every machine; needs no input."""
 
 import functools
 import os
@@ -21,26 +21,25 @@ _SETTINGS = {
 
 
 class Builder(RecordsBuilder):
-  """Drawn pictures of people whose eyes only another picture can tell."""
+  """Drawn people whose eyes can only be known from another picture."""
 
   VERSION = tfds.core.Version('1.2.0')
   RELEASE_NOTES: ClassVar = {
     '1.0.0': 'First version.',
-    '1.1.0': 'Where the irises are (`irises`); the pictures are the same.',
+    '1.1.0': 'Positions of the irises (`irises`); the pictures are the same.',
     '1.2.0': 'Corners of the eyes (`corners`); the pictures are the same.',
   }
   SIZE = 128
   EXTRA_FEATURES: ClassVar = {
     'iris_rgb': tfds.features.Tensor(
-      shape=(3,), dtype=np.uint8, doc="The irises' colour under white light."
+      shape=(3,), dtype=np.uint8, doc='Color of the irises in white light.'
     ),
     'irises': tfds.features.Tensor(
       shape=(2, 3),
       dtype=np.float32,
-      doc='Centres and radii (x, y, radius) of the irises, left and right, in '
-      'pixels; as they are when the eyes are open.',
+      doc='Centers and radii (x, y, radius) of the left and the right iris in '
+      'pixels, as with open eyes.',
     ),
-    # No picture is stored twice.
     'truth': tfds.features.Text(
       doc='In `closed`, the same scene with open eyes as JPEG bytes.'
     ),
@@ -54,16 +53,16 @@ class Builder(RecordsBuilder):
     seed: int | None = None,
     **kwargs,
   ):
-    """Opens the data set, which may be built already.
+    """Opens the data set, which may exist already.
 
-    What is not given comes from the environment variables
-    `EXGAN_SYNTH_PEOPLE`, `EXGAN_SYNTH_PICTURES` and `EXGAN_SYNTH_SEED`, else
-    it is 1,000 people, 6 pictures and seed 0.
+    Defaults are the environment variables `EXGAN_SYNTH_PEOPLE`,
+    `EXGAN_SYNTH_PICTURES` and `EXGAN_SYNTH_SEED`, or else 1,000 people, 6
+    pictures and seed 0.
 
     Args:
-      people: how many people to draw.
-      pictures: how many open-eyed pictures of each, at least two.
-      seed: of everything random.
+      people: number of people.
+      pictures: number of open-eyed pictures of each, at least two.
+      seed: of the random numbers.
       **kwargs: as in `RecordsBuilder`.
     """
     super().__init__(**kwargs)
@@ -82,11 +81,7 @@ class Builder(RecordsBuilder):
 
 
 def _number(name: str, given: Any) -> int:
-  """Returns a setting that was given, or its default.
-
-  Raises:
-    InputError: not a whole number, or out of range.
-  """
+  """Returns the value of a setting, or its default if `given` is None."""
   default, least, most = _SETTINGS[name]
   if given is None:
     given = os.environ.get(f'EXGAN_SYNTH_{name.upper()}', default)

@@ -1,8 +1,8 @@
-"""What a drawn person is, and what one picture of that person adds.
+"""Random traits of a person and of a scene.
 
-Every group of traits is drawn from its own random stream, keyed by the seed,
-the person and the group's name. So person 17 is the same however many people
-are drawn, and nothing of the eyes can be told from the rest of the face.
+Each group of traits has its own random stream, keyed by the seed, the person
+and the name of the group. So a person does not depend on the number of people,
+and the eyes are independent of the rest of the face.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ import numpy as np
 
 Rgb = tuple[int, int, int]
 
-# sRGB anchors; colours between neighbours of one list are drawn as well.
+# sRGB; colors between neighbors of a list are sampled as well.
 IRISES = (
   ((52, 30, 20), (84, 50, 26), (112, 68, 32)),  # dark brown to brown
   ((122, 86, 40), (150, 98, 36), (178, 116, 44)),  # hazel to amber
   ((92, 108, 58), (86, 128, 84), (122, 146, 104)),  # green
-  ((112, 122, 126), (136, 148, 152), (150, 160, 158)),  # grey
+  ((112, 122, 126), (136, 148, 152), (150, 160, 158)),  # gray
   ((62, 96, 148), (84, 132, 186), (128, 168, 206)),  # blue
 )
 SKINS = (
@@ -35,7 +35,7 @@ HAIRS = (
   ((74, 48, 32), (108, 72, 44), (150, 110, 66)),  # brown
   ((150, 110, 66), (196, 160, 104)),  # blond
   ((112, 52, 30), (156, 80, 42)),  # red
-  ((120, 117, 114), (206, 204, 200)),  # grey to white
+  ((120, 117, 114), (206, 204, 200)),  # gray to white
 )
 HAIR_STYLES = ('bald', 'buzz', 'short', 'fringe', 'long', 'wavy', 'afro')
 
@@ -46,7 +46,7 @@ class EyeTraits:
 
   iris_rgb: Rgb
   pattern_seed: int  # the fibres of the iris
-  collarette: float  # warmth of the ring about the pupil, 0..1
+  collarette: float  # warmth of the ring around the pupil, 0..1
   limbal_ring: float  # darkness of the outer ring, 0..1
   iris_radius: float
   width: float  # of the opening
@@ -59,7 +59,7 @@ class EyeTraits:
 
 @dataclasses.dataclass(frozen=True)
 class FaceTraits:
-  """Everything of the face but the eyes; lengths as in `EyeTraits`."""
+  """The face without the eyes; lengths as in `EyeTraits`."""
 
   skin_rgb: Rgb
   texture_seed: int
@@ -87,7 +87,7 @@ class FaceTraits:
 
 @dataclasses.dataclass(frozen=True)
 class HairTraits:
-  """Colour and style of the hair (the brows share the colour)."""
+  """Color and style of the hair; the brows have the same color."""
 
   rgb: Rgb
   style: str  # one of HAIR_STYLES
@@ -107,13 +107,13 @@ class Person:
 
   @property
   def iris_rgb(self) -> Rgb:
-    """Colour of the iris, sRGB 0..255."""
+    """Color of the iris, sRGB 0..255."""
     return self.eyes.iris_rgb
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-  """What one picture adds to a person."""
+  """Pose, light, expression, surroundings and camera of one picture."""
 
   yaw: float  # radians, positive: the nose moves right in the picture
   pitch: float  # radians, positive: the nose moves down
@@ -138,7 +138,7 @@ class Scene:
 
 
 def stream(*key: int | str) -> np.random.Generator:
-  """Returns the random stream of a key of whole numbers >= 0 and words."""
+  """Returns the random stream of a key of numbers >= 0 and words."""
   words = [zlib.crc32(k.encode()) if isinstance(k, str) else k for k in key]
   if min(words) < 0:
     raise ValueError(f'seed, person and picture must be >= 0, got {key}')
@@ -146,13 +146,14 @@ def stream(*key: int | str) -> np.random.Generator:
 
 
 def _rgb(rng: np.random.Generator, anchors, spread: float) -> Rgb:
-  """Draws a colour along a list of anchors and shifts it a little."""
+  """Samples a color along a list of anchors, with some deviation."""
   anchors = np.asarray(anchors, np.float64)
   place = rng.uniform(0, len(anchors) - 1)
   low = min(int(place), len(anchors) - 2)
-  colour = anchors[low] + (place - low) * (anchors[low + 1] - anchors[low])
-  colour = np.clip(colour + rng.uniform(-spread, spread, 3), 8, 250)
-  return tuple(int(c) for c in np.rint(colour))
+  color = anchors[low] + (place - low) * (anchors[low + 1] - anchors[low])
+  color = np.clip(color + rng.uniform(-spread, spread, 3), 8, 250)
+  red, green, blue = np.rint(color)
+  return int(red), int(green), int(blue)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -217,17 +218,13 @@ def _sample_hair(rng: np.random.Generator, masculine: float) -> HairTraits:
 
 
 def sample_person(seed: int, person: int) -> Person:
-  """Draws the lasting traits of one person.
+  """Samples a person; the same arguments give the same person.
 
   Args:
-    seed: of the whole data set, >= 0.
+    seed: of the data set, >= 0.
     person: index of the person, >= 0.
-
-  Returns:
-    The person; the same for the same two numbers, in every process.
   """
-  # One bent of mind for beard, hair length and lips makes likely faces; the
-  # eyes never see it.
+  # Beard, hair length and lips are correlated; the eyes are independent.
   masculine = float(stream(seed, person, 'bent').integers(2))
   return Person(
     eyes=_sample_eyes(
@@ -245,13 +242,15 @@ def _light(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def sample_scene(seed: int, person: int, picture: int) -> Scene:
-  """Draws what one picture adds; arguments as in `sample_person`."""
+  """Samples a scene; arguments as in `sample_person`."""
   rng = stream(seed, person, picture, 'scene')
   warmth = rng.uniform(-1, 1)
   vivid = rng.uniform(0.05, 0.55)
   hues = rng.integers(20, 235, (3, 3))
   hues = (hues * vivid + hues.mean(-1, keepdims=True) * (1 - vivid)).astype(int)
-  ground, second, clothes = (tuple(int(c) for c in hue) for hue in hues)
+  ground, second, clothes = (
+    (int(red), int(green), int(blue)) for red, green, blue in hues
+  )
   return Scene(
     yaw=float(np.clip(rng.normal(0, 0.2), -0.4, 0.4)),
     pitch=float(np.clip(rng.normal(0, 0.1), -0.22, 0.22)),

@@ -49,7 +49,7 @@ def test_agrees_with_the_original_script(photographs):
       point = _point(expected[name], side)
       np.testing.assert_array_equal(eye, point or (np.nan, np.nan))
     quality.append(_psnr(square, cv2.imread(str(aligned / name))))
-  # What is left is the loss of the JPEG files compared with.
+  # The rest is the loss of the JPEG files.
   assert min(quality) > 44 and np.median(quality) > 47
 
 
@@ -61,7 +61,7 @@ def _dots(size, points):
 
 
 def _brightest(image, near):
-  """Returns the centre of the light around a point."""
+  """Returns the center of the light around a point."""
   light = image[..., 0].astype(np.float64)
   rows, columns = np.indices(light.shape)
   light[np.hypot(columns - near[0], rows - near[1]) > 20] = 0
@@ -69,7 +69,7 @@ def _brightest(image, near):
 
 
 @pytest.mark.parametrize('roll', [-25.0, 0.0, 40.0])
-def test_levels_the_eyes_and_says_where_they_are(roll):
+def test_levels_the_eyes_and_returns_them(roll):
   angle = np.radians(roll)
   step = 40 * np.array([np.cos(angle), np.sin(angle)])
   left, right = [

@@ -1,6 +1,5 @@
-"""The bundle's whereabouts, and faces as Celeb-ID's parameters have them."""
+"""The bundle, and faces compared with Celeb-ID's parameters."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -67,7 +66,7 @@ def test_downloads_once(cache, monkeypatch):
 
 
 @pytest.mark.parametrize('data', [None, b'a page that asks for a password'])
-def test_says_in_one_line_what_to_fetch(cache, monkeypatch, data):
+def test_a_failed_download_names_url_and_path(cache, monkeypatch, data):
   _serve(monkeypatch, data)
   with pytest.raises(InputError) as error:
     landmarks.find_bundle()
@@ -118,12 +117,12 @@ def test_faces_agree_with_published_parameters(photographs, bundle):
           abs(face.opened - entry.get('eyes_opened', face.opened)),
         )
       )
-  eyes, roll, width, centre, opened = np.median(differences, axis=0)
-  assert eyes < 1 and roll < 0.1 and width < 1.5 and centre < 2
+  eyes, roll, width, center, opened = np.median(differences, axis=0)
+  assert eyes < 1 and roll < 0.1 and width < 1.5 and center < 2
   assert opened < 0.01
 
 
-def test_closed_eyes_are_told_from_open_ones(photographs, bundle):
+def test_closed_eyes_have_low_scores(photographs, bundle):
   scores = {'open': [], 'closed': []}
   with landmarks.FaceLandmarker(bundle) as landmarker:
     for path in sorted((photographs / 'closed_eyes').glob('*/*.jpg')):
@@ -141,7 +140,7 @@ def test_no_face_in_noise(bundle):
     assert landmarker.detect(noise) == []
 
 
-def test_what_is_no_bundle_is_refused(tmp_path):
+def test_an_invalid_bundle_is_refused(tmp_path):
   pytest.importorskip('mediapipe')
   (tmp_path / 'bundle').write_bytes(b'no bundle at all')
   with pytest.raises(InputError, match='not a face landmark bundle'):
@@ -160,14 +159,14 @@ NOTICES = (
 
 
 def _landmarker(detect):
-  """One whose network is a function."""
+  """Returns a landmarker with a fake network."""
   made = landmarks.FaceLandmarker.__new__(landmarks.FaceLandmarker)
   made._landmarker = types.SimpleNamespace(detect=detect)
   made._image = lambda pixels: pixels
   return made
 
 
-def test_notices_in_the_middle_are_dropped_and_other_lines_are_not(capfd):
+def test_notices_are_dropped_and_other_lines_are_kept(capfd):
   logger = logging.Logger('elsewhere')
 
   def detect(image):
@@ -186,7 +185,7 @@ def test_notices_in_the_middle_are_dropped_and_other_lines_are_not(capfd):
   assert capfd.readouterr().err == 'meanwhile\nafterwards\n'
 
 
-def test_errors_are_written_unless_they_are_explained(capfd):
+def test_errors_are_written_unless_input_error_is_raised(capfd):
   def fail(image):
     os.write(2, NOTICES + b'E0000 00:00:1.5 7 graph.cc:9] No memory.\n')
     raise error
@@ -198,28 +197,21 @@ def test_errors_are_written_unless_they_are_explained(capfd):
 
 
 def _next_descriptor():
-  """What the next file would get: more if one was left open."""
+  """Returns the next free file descriptor; larger if one was left open."""
   number = os.dup(2)
   os.close(number)
   return number
 
 
-def test_threads_may_hold_standard_error_at_the_same_time(capfd):
-  with landmarks.quiet_stderr():
-    pass  # Opens what stays open.
+def test_uses_may_be_nested_and_leave_nothing_open(capfd):
   before = os.fstat(2).st_ino, _next_descriptor()
-  with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
-    first.enter_context(landmarks.quiet_stderr())
+  with landmarks.quiet_stderr():
     os.write(2, NOTICES + b'one\n')
-    second.enter_context(landmarks.quiet_stderr())
-    os.write(2, b'two\n')
-    first.close()
-    # Without waiting for the other, which may be followed by more.
-    assert capfd.readouterr().err == 'one\ntwo\n'
-    os.write(2, NOTICES + b'three\n')
-  os.write(2, b'four\n')
-  assert capfd.readouterr().err == 'three\nfour\n'
+    with landmarks.quiet_stderr():
+      os.write(2, NOTICES + b'two\n')
+  os.write(2, b'three\n')
   assert (os.fstat(2).st_ino, _next_descriptor()) == before
+  assert capfd.readouterr().err == 'one\ntwo\nthree\n'
 
 
 def test_lines_of_many_threads_all_arrive_once(capfd):

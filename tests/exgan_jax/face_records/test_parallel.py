@@ -22,7 +22,7 @@ def test_keeps_the_order_and_reports_what_fails(workers):
   assert results[3].reason.startswith('TypeError: ')
 
 
-def test_a_call_that_kills_its_process_costs_no_other_item():
+def test_a_crash_affects_no_other_item():
   calls = [functools.partial(abs, -i) for i in range(30)]
   calls[5] = functools.partial(os._exit, 3)
   calls[6] = functools.partial(os.abort)
@@ -46,7 +46,7 @@ def test_bad_input_ends_the_map():
     list(parallel.ordered_map(_bad_input, range(3), 0))
 
 
-def test_takes_items_only_as_fast_as_results_are():
+def test_consumes_items_as_fast_as_results():
   taken = []
 
   def items():

@@ -1,4 +1,4 @@
-"""Picture files as they come."""
+"""Picture files of many kinds."""
 
 import io
 import struct
@@ -24,22 +24,22 @@ def _read(path):
   return image.astype(int)
 
 
-def test_reads_colour(tmp_path):
+def test_reads_color(tmp_path):
   Image.fromarray(_ramp()).save(tmp_path / 'a b é.png')
   np.testing.assert_array_equal(_read(tmp_path / 'a b é.png'), _ramp())
 
 
 def test_scales_16_bits(tmp_path):
-  grey = np.linspace(0, 65535, 90 * 60).reshape(60, 90).astype(np.uint16)
-  Image.fromarray(grey).save(tmp_path / 'grey.png')
-  expected = np.round(grey / 257)
+  gray = np.linspace(0, 65535, 90 * 60).reshape(60, 90).astype(np.uint16)
+  Image.fromarray(gray).save(tmp_path / 'gray.png')
+  expected = np.round(gray / 257)
   for channel in range(3):
     np.testing.assert_allclose(
-      _read(tmp_path / 'grey.png')[..., channel], expected, atol=1
+      _read(tmp_path / 'gray.png')[..., channel], expected, atol=1
     )
-  colour = _ramp().astype(np.uint16) * 257
-  cv2.imwrite(str(tmp_path / 'colour.png'), colour[..., ::-1])
-  np.testing.assert_allclose(_read(tmp_path / 'colour.png'), _ramp(), atol=1)
+  color = _ramp().astype(np.uint16) * 257
+  cv2.imwrite(str(tmp_path / 'color.png'), color[..., ::-1])
+  np.testing.assert_allclose(_read(tmp_path / 'color.png'), _ramp(), atol=1)
 
 
 def test_converts_cmyk(tmp_path):
@@ -47,7 +47,7 @@ def test_converts_cmyk(tmp_path):
   assert np.abs(_read(tmp_path / 'a.jpg') - _ramp()).mean() < 3
 
 
-def test_palette_and_transparency_become_colour_on_white(tmp_path):
+def test_palette_and_transparency_become_color_on_white(tmp_path):
   alpha = np.full((60, 90, 1), 255, np.uint8)
   alpha[:, :40] = 0
   Image.fromarray(np.concatenate([_ramp(), alpha], axis=-1)).save(
@@ -87,13 +87,13 @@ def _claims(width, height):
 @pytest.mark.parametrize(
   'size', [(20_000, 20_000), (10_000, 9_000), (60_000, 40)]
 )
-def test_rejects_what_claims_to_be_huge(tmp_path, size):
+def test_rejects_huge_pictures(tmp_path, size):
   (tmp_path / 'a.png').write_bytes(_claims(*size))
   with pytest.raises(pictures.UnusablePictureError, match='too large'):
     pictures.read_picture(tmp_path / 'a.png')
 
 
-def test_rejects_what_is_no_picture(tmp_path):
+def test_rejects_other_files(tmp_path):
   path = tmp_path / 'a.jpg'
   for data in (
     b'',
@@ -121,17 +121,17 @@ def test_rejects_broken_and_tiny_pictures(tmp_path):
     pictures.read_picture(tmp_path / 'f.tiff')
 
 
-def test_full_colour_keeps_the_colour_of_small_things():
+def test_full_color_keeps_the_color_of_small_objects():
   image = np.full((64, 64, 3), 230, np.uint8)
   cv2.circle(image, (32, 32), 4, (30, 90, 200), -1)
   inside = np.hypot(*(np.indices((64, 64)) - 32)) <= 4
 
-  def error(full_colour):
-    data = np.frombuffer(pictures.encode_jpeg(image, full_colour), np.uint8)
+  def error(full_color):
+    data = np.frombuffer(pictures.encode_jpeg(image, full_color), np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
     return np.abs(decoded.astype(int) - image)[inside].mean()
 
-  assert error(full_colour=True) < 0.5 * error(full_colour=False)
+  assert error(full_color=True) < 0.5 * error(full_color=False)
 
 
 def _jpeg(mode='RGB', more=b'', **kwargs):
@@ -140,7 +140,7 @@ def _jpeg(mode='RGB', more=b'', **kwargs):
   return buffer.getvalue() + more
 
 
-def test_what_every_decoder_shows_alike():
+def test_plain_jpeg():
   assert pictures.is_plain_jpeg(_jpeg())
   turned = Image.Exif()
   turned[0x0112] = 6
@@ -154,7 +154,7 @@ def test_what_every_decoder_shows_alike():
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
 @pytest.mark.parametrize('orientation', [1, 3, 6, 8])
-def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
+def test_size_matches_the_picture(tmp_path, suffix, orientation):
   exif = Image.Exif()
   exif[0x0112] = orientation
   path = tmp_path / f'turned{suffix}'
@@ -163,7 +163,7 @@ def test_the_size_is_that_of_what_is_read(tmp_path, suffix, orientation):
 
 
 @pytest.mark.parametrize('content', [b'', b'text', b'\x89PNG\r\n\x1a\n'])
-def test_what_is_no_picture_has_no_size(tmp_path, content):
+def test_other_files_have_no_size(tmp_path, content):
   path = tmp_path / 'a.png'
   path.write_bytes(content)
   with pytest.raises(pictures.UnusablePictureError, match='not a picture'):
