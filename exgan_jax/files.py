@@ -24,6 +24,10 @@ from exgan_jax.errors import InputError
 if TYPE_CHECKING:
   import numpy as np
 
+# Reading the mask changes it for a moment, which other threads must not see.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 Path = str | os.PathLike
 # Of a JSON file: results.json, config.json.
 MAX_JSON_BYTES = 4 * 2**20
@@ -66,9 +70,7 @@ def _mode_of(target: pathlib.Path) -> int:
   try:
     found = target.stat().st_mode
   except FileNotFoundError:
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    return 0o666 & ~_UMASK
   if stat.S_ISDIR(found):
     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
   if not stat.S_ISREG(found):

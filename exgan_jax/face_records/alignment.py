@@ -57,6 +57,18 @@ class Face:
   corners: tuple[Point, Point, Point, Point] | None = None
   blinks: tuple[float, float] = (math.nan, math.nan)
 
+  @property
+  def both_eyes(self) -> tuple[Point, Point]:
+    """The centers of the eyes, of a face that has both.
+
+    Raises:
+      ValueError: one is unknown.
+    """
+    left, right = self.eyes
+    if left is None or right is None:
+      raise ValueError('an eye is unknown')
+    return left, right
+
 
 @dataclasses.dataclass(frozen=True)
 class Crop:

@@ -186,8 +186,8 @@ def moved(face: Face, matrix: Float[np.ndarray, '2 3']) -> Face:
     corners = a, b, c, d
   return dataclasses.replace(
     face,
-    eyes=(move(face.eyes[0]), move(face.eyes[1])),
-    mouth=move(face.mouth),
+    eyes=(move(face.both_eyes[0]), move(face.both_eyes[1])),
+    mouth=face.mouth and move(face.mouth),
     corners=corners,
     x=x,
     y=y,

@@ -331,4 +331,4 @@ def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
 
 
 def _eye_distance(face: Face) -> float:
-  return math.dist(*face.eyes)
+  return math.dist(*face.both_eyes)

@@ -197,7 +197,9 @@ def problems(
 ) -> list[str]:
   """Says what makes a reference too poor to use; empty if nothing does."""
   found = []
-  ours, theirs = (math.dist(*each.face.eyes) for each in (target, reference))
+  ours, theirs = (
+    math.dist(*each.face.both_eyes) for each in (target, reference)
+  )
   if theirs < _SMALLEST_SHARE * ours:
     found.append(
       f'the face in the reference is too small (eyes {theirs:.0f} px apart,'
@@ -221,7 +223,7 @@ def notes(target: AlignedFace, reference: AlignedFace) -> list[str]:
     found.append(
       'the reference has no color: the eyes get the colors of the skin'
     )
-  distances = [math.dist(*each.face.eyes) for each in (target, reference)]
+  distances = [math.dist(*each.face.both_eyes) for each in (target, reference)]
   if distances[1] < distances[0] / 2:
     found.append(
       'the face in the reference is much smaller: the eyes will be soft'
