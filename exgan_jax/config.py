@@ -251,8 +251,8 @@ def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
   known = {field.name for field in dataclasses.fields(Config)}
   if unknown := sorted(set(fields) - known):
     raise InputError(f'unknown field of the configuration: {unknown[0]}')
-  base = {**PRESETS[preset], **SIZES[size]}
-  return Config(preset=preset, size=size, **{**base, **fields})
+  chosen = {'preset': preset, 'size': size}
+  return Config(**PRESETS[preset] | SIZES[size] | fields | chosen)
 
 
 def flag(name: str) -> str:

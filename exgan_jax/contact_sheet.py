@@ -35,7 +35,10 @@ def eye_strip(image: np.ndarray, eyes: np.ndarray, width: int) -> np.ndarray:
   left, top = centre[0] - span / 2, centre[1] - span / 5
   box = (left, top, left + span, top + 2 * span / 5)
   strip = Image.fromarray(image).transform(
-    (width, 2 * width // 5), Image.Transform.EXTENT, box, Image.BICUBIC
+    (width, 2 * width // 5),
+    Image.Transform.EXTENT,
+    box,
+    Image.Resampling.BICUBIC,
   )
   return np.asarray(strip)
 
@@ -65,7 +68,9 @@ def make_sheet(
     eyes = places[EYES_OF.get(caption, 'eyes')]
     for row in range(rows):
       y = CAPTION_HEIGHT + row * row_height
-      picture = Image.fromarray(images[row]).resize((side, side), Image.BICUBIC)
+      picture = Image.fromarray(images[row]).resize(
+        (side, side), Image.Resampling.BICUBIC
+      )
       strip = eye_strip(images[row], eyes[row], side)
       sheet.paste(picture, (x, y))
       sheet.paste(Image.fromarray(strip), (x, y + side))

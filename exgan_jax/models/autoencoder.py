@@ -77,7 +77,7 @@ class EyeDecoder(nnx.Module):
       dtype=config.dtype,
       rngs=rngs,
     )
-    self.convs = nnx.List()
+    self.convs: nnx.List[Conv] = nnx.List()
     for _ in range(_DOUBLINGS):
       narrower = max(channels // 2, config.width)
       self.convs.append(

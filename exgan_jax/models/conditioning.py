@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -28,7 +30,7 @@ class CodeInjection(nnx.Module):
   ):
     self.map_side = map_side
     features = map_side**2 * channels
-    layer = {'dtype': dtype, 'rngs': rngs}
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
     self.left = nnx.Linear(code_size // 2, features, **layer)
     self.right = nnx.Linear(code_size // 2, features, **layer)
 

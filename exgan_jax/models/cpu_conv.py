@@ -93,11 +93,12 @@ def convolve_to_few(
     each.reshape(n, h, w, taps, taps, -1),
     ((0, 0), (margin, margin), (margin, margin), (0, 0), (0, 0), (0, 0)),
   )
-  return sum(
+  parts = (
     each[:, i : i + h, j : j + w, i, j]
     for i in range(taps)
     for j in range(taps)
   )
+  return sum(parts, start=jnp.zeros((), x.dtype))
 
 
 def convolve_doubled(

@@ -9,6 +9,7 @@ al. 2017, with a crop an eye instead of one crop.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -51,15 +52,14 @@ class Discriminator(nnx.Module):
 
   def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
     features = FEATURES_PER_WIDTH * config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
     self.globally = Encoder(
       config.in_channels, config.resolution, config.width, features, **layer
     )
     self.locally = Encoder(3, config.crop_side, config.width, features, **layer)
+    self.of_codes: nnx.Linear | None = None
     if config.code_size:
       self.of_codes = nnx.Linear(config.code_size, features, **layer)
-    else:
-      self.of_codes = None
     joined = (4 if config.code_size else 3) * features
     self.logit = nnx.Linear(joined, 1, **layer)
 
@@ -90,7 +90,7 @@ class EyeDiscriminator(nnx.Module):
 
   def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
     c = config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
     self.convs = nnx.List(
       [
         Conv(config.in_channels, 2 * c, 4, strides=2, **layer),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,7 @@ class Generator(nnx.Module):
 
   def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs):
     c = config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
 
     def conv(*args, **kwargs):
       return Conv(*args, **layer, **kwargs)
@@ -70,12 +71,11 @@ class Generator(nnx.Module):
         conv(4 * c, 4 * c),
       ]
     )
+    self.told: CodeInjection | None = None
     if config.code_size:
       # A map as large as an eye at a quarter of the resolution, and odd.
       map_side = config.crop_side // 4 + 1
       self.told = CodeInjection(4 * c, config.code_size, map_side, **layer)
-    else:
-      self.told = None
     self.bottleneck = nnx.List(
       [
         *(conv(4 * c, 4 * c, dilation=d) for d in config.dilations),
@@ -102,6 +102,7 @@ class Generator(nnx.Module):
       x = layer(x)
       steps.append(x)
     if self.told is not None:
+      assert told is not None, 'a model with codes needs one'
       code, eyes = told
       # Four pixels make one; an index is the place of a pixel's centre.
       x = self.told(x, (code, (eyes + 0.5) / 4.0 - 0.5))

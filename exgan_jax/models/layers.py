@@ -69,7 +69,7 @@ class Encoder(nnx.Module):
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
   ):
-    self.convs = nnx.List()
+    self.convs: nnx.List[Conv] = nnx.List()
     channels = width
     while side > SMALLEST_SIDE:
       self.convs.append(

@@ -190,7 +190,7 @@ def hole_boxes(
     holes, from left to right; and which of them there are. Holes that touch
     are one. A box that is not there holds one pixel.
   """
-  boxes = np.tile(np.int32([0, 0, 1, 1]), (len(masks), 2, 1))
+  boxes = np.tile(np.array([0, 0, 1, 1], np.int32), (len(masks), 2, 1))
   there = np.zeros((len(masks), 2), bool)
   for i, mask in enumerate(masks[..., 0]):
     _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
@@ -212,5 +212,7 @@ def hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def mask_of(batch: dict[str, np.ndarray]) -> np.ndarray:
   """The holes of a batch on the host, bool [b, h, w, 1]."""
   resolution = batch['image'].shape[1]
-  mask = hole_masks(batch['eyes'], batch['boxes'], resolution)
+  mask = hole_masks(
+    jnp.asarray(batch['eyes']), jnp.asarray(batch['boxes']), resolution
+  )
   return np.asarray(mask) > 0

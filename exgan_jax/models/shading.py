@@ -61,7 +61,8 @@ def fill_holes(
   """
   levels = [(jnp.where(known > 0, values, 0.0) * known, known)]
   while _halves(levels[-1][0].shape):
-    levels.append(tuple(map(_halved, levels[-1])))
+    total, weight = levels[-1]
+    levels.append((_halved(total), _halved(weight)))
   total, weight = levels[-1]
   # The coarsest level starts with the mean of all that is known.
   mean = jnp.sum(total, axis=(1, 2), keepdims=True) / jnp.maximum(
@@ -89,7 +90,7 @@ def _relaxation() -> np.ndarray:
   factors = [1.0, 1 / (1 - _RADIUS**2 / 2)]
   while len(factors) < _SWEEPS:
     factors.append(1 / (1 - _RADIUS**2 * factors[-1] / 4))
-  return np.float32(factors)
+  return np.array(factors, np.float32)
 
 
 def _halves(shape: tuple[int, ...]) -> bool:

@@ -10,6 +10,7 @@ paints eyes of any resolution.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,7 @@ class TransferNetwork(nnx.Module):
   def __init__(self, config: TransferConfig, *, rngs: nnx.Rngs):
     c = config.width
     self.dtype = config.dtype
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
     self.first = Conv(_SEEN * CELL**2, c, **layer)
     self.blocks = nnx.List(
       [
@@ -258,8 +259,10 @@ def regularization(
   # A flow costs a little even where it is constant: eyes stay where their
   # corners are unless there is something to gain.
   smooth = 0.02 * jnp.mean(jnp.abs(flow)) + 0.02 * variation(flow)
-  smooth += 0.05 * sum(
-    map(variation, (fields.brightness, fields.colour, fields.contrast))
+  smooth += 0.05 * (
+    variation(fields.brightness)
+    + variation(fields.colour)
+    + variation(fields.contrast)
   )
   painted = jnp.sum((1.0 - fields.blend) * inputs.mask) / jnp.maximum(
     jnp.sum(inputs.mask), 1.0
@@ -287,4 +290,6 @@ def variation(field: Float[Array, 'b h w c']) -> Float[Array, '']:
   """
   down = jnp.abs(field[:, 1:] - field[:, :-1])
   across = jnp.abs(field[:, :, 1:] - field[:, :, :-1])
-  return sum(jnp.sum(x) / max(x.size, 1) for x in (down, across))
+  return jnp.sum(down) / max(down.size, 1) + jnp.sum(across) / max(
+    across.size, 1
+  )

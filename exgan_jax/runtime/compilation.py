@@ -14,7 +14,7 @@ from exgan_jax.face_records.cached_file import cache_folder
 _CPU = pathlib.Path('/proc/cpuinfo')
 # XLA's default library is at its best in products of matrices, and two to three
 # times as slow as the other one in the gradients of convolutions' kernels.
-_ON_CPU = {
+_ON_CPU: dict[str, str | int] = {
   'xla_cpu_experimental_ynn_fusion_type': (
     'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE'
   ),
@@ -38,7 +38,8 @@ def enable_cache() -> None:
   Whoever has set JAX_COMPILATION_CACHE_DIR has another folder, or with
   JAX_ENABLE_COMPILATION_CACHE=0 none.
   """
-  if not jax.config.jax_compilation_cache_dir:
+  # JAX adds its options to `config` at run time.
+  if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     folder = cache_folder() / 'compiled' / _machine()
     jax.config.update('jax_compilation_cache_dir', str(folder))
 

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 _FATAL = re.compile(r'^F\d{4} .*Terminating process')
 _NAMES = re.compile(
@@ -53,7 +52,8 @@ def redirect(process: int) -> subprocess.Popen:
 
 def explained(process: int, lines: Iterable[str]) -> Iterator[str]:
   """The lines worth reading, and the reason of the abort, if there was one."""
-  kept, is_fatal = [], False
+  kept: list[str] = []
+  is_fatal = False
   for line in lines:
     if _NOISE.match(line):
       continue
@@ -83,10 +83,10 @@ def _numbers(names: str) -> list[str]:
   return re.findall(r'(\d+)\s*$', names, re.MULTILINE)
 
 
-def _lines(source: BinaryIO) -> Iterator[bytes]:
+def _lines(source: int) -> Iterator[bytes]:
   """Lines as they come, and progress bars, which have no end, at once."""
   rest = b''
-  while chunk := source.read1():
+  while chunk := os.read(source, 2**16):
     *whole, rest = re.split(rb'(?<=\n)|(?=\r)', rest + chunk)
     yield from whole
     if rest.startswith(b'\r'):
@@ -97,7 +97,7 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
 
 
 def _main() -> None:
-  texts = (line.decode(errors='replace') for line in _lines(sys.stdin.buffer))
+  texts = (line.decode(errors='replace') for line in _lines(sys.stdin.fileno()))
   for line in explained(int(sys.argv[1]), texts):
     sys.stderr.write(line)
     sys.stderr.flush()

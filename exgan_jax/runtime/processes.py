@@ -86,22 +86,26 @@ class Cluster:
       raise InputError(
         '--coordinator, --num-processes and --process-id go together'
       )
-    if None not in given and not 0 <= index < count:
+    if index is not None and count is not None and not 0 <= index < count:
       raise InputError(f'--process-id {index} is not in [0, {count})')
     if coordinator and not coordinator.rpartition(':')[2].isdecimal():
       raise InputError(f'--coordinator {coordinator} is not host:port')
-    _initialize(self.barrier_timeout, *given)
+    _initialize(self.barrier_timeout, coordinator, count, index)
     return True
 
 
-def _initialize(seconds: int, *given) -> None:
+def _initialize(
+  seconds: int, coordinator: str | None, count: int | None, index: int | None
+) -> None:
   import jax
 
-  rank = given[2] if given[2] is not None else _rank()
+  rank = index if index is not None else _rank()
   _redirected.append(messages.redirect(rank))
   try:
     with _patience(seconds):
-      jax.distributed.initialize(*given, initialization_timeout=seconds + 20)
+      jax.distributed.initialize(
+        coordinator, count, index, initialization_timeout=seconds + 20
+      )
   except ValueError as error:
     raise InputError(f'{_NOT_FOUND}: {first_line(error)}') from error
   except RuntimeError as error:  # As a port that is taken.
@@ -233,8 +237,8 @@ def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
       told = list(decide())
     except (InputError, OSError) as error:
       problem = error
-  told = np.asarray([*told, problem is not None], np.int32)
-  *told, failed = multihost_utils.broadcast_one_to_all(told).tolist()
+  mine = np.asarray([*told, problem is not None], np.int32)
+  *told, failed = multihost_utils.broadcast_one_to_all(mine).tolist()
   if problem is not None:
     raise problem
   if failed:

@@ -74,8 +74,9 @@ def export(
   arrays = {name: np.asarray(leaf) for name, leaf in named(model).items()}
   files.write_bytes(output / WEIGHTS, safetensors.numpy.save(arrays))
   # Paths of the machine that it was trained on are nobody's business.
-  private = ('workdir', 'data_dir', 'compressor', 'lpips')
-  bare = dataclasses.replace(config, **dict.fromkeys(private, ''))
+  bare = dataclasses.replace(
+    config, workdir='', data_dir='', compressor='', lpips=''
+  )
   config_lib.save(bare, output / config_lib.FILENAME)
 
 

@@ -9,7 +9,7 @@ import fcntl
 import functools
 import logging
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -92,7 +92,8 @@ def train(config: Config) -> TrainState:
       _progress(config, start) as bar,
     ):
       log = Log(config, start, writer, bar)
-      later, is_preempted = [], False
+      later: list[Callable[[], None]] = []
+      is_preempted = False
       for step in range(start + 1, config.steps + 1):
         with jax.transfer_guard('disallow'):
           batch = sharding.to_device(log.wait_for(batches), mesh)
@@ -126,13 +127,15 @@ def train(config: Config) -> TrainState:
 def _check_same(config: Config, records: str) -> None:
   """Checks that all processes are about to do the same."""
   # Each may find the files under a name of its own.
-  mine = {
-    'data_dir': '', 'workdir': '', 'compressor': '', 'lpips': '',
-    'reader_threads': 1,
-  }  # fmt: skip
-  processes.check_same(
-    'the configurations', str(dataclasses.replace(config, **mine))
+  shared = dataclasses.replace(
+    config,
+    data_dir='',
+    workdir='',
+    compressor='',
+    lpips='',
+    reader_threads=1,
   )
+  processes.check_same('the configurations', str(shared))
   processes.check_same('the records in --data-dir', records)
 
 
@@ -309,7 +312,7 @@ def _progress(config: Config, start: int) -> tqdm:
   )
 
 
-def _run(calls: list[Callable[[], None]]) -> None:
+def _run(calls: Sequence[Callable[[], None]]) -> None:
   for call in calls:
     try:
       call()

@@ -86,8 +86,9 @@ class MetricWriter:
         raise
 
   def _add(self, event: Any) -> None:
-    event.wall_time = time.time()
-    self._events.write_event(event)
+    if self._events:
+      event.wall_time = time.time()
+      self._events.write_event(event)
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:

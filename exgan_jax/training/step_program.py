@@ -16,14 +16,13 @@ from exgan_jax.data.train_batches import batch_shapes
 from exgan_jax.runtime import sharding
 from exgan_jax.training import state
 from exgan_jax.training.step import (
-  Step,
   jitted,
   make_compressor_step,
   make_train_step,
 )
 
 
-def jitted_step(config: Config, mesh: Mesh) -> Step:
+def jitted_step(config: Config, mesh: Mesh) -> jax.stages.Wrapped:
   """The step that `train` runs, after its warm-up."""
   is_compressor = config.preset == 'compressor'
   make_step = make_compressor_step if is_compressor else make_train_step

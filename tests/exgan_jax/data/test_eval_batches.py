@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from exgan_jax.data import eval_batches, train_batches
+from exgan_jax.face_records.codec import decode
 
 
 def test_evaluation_follows_the_paper_s_pairing(synth_data):
@@ -66,7 +67,7 @@ def _of_person(records, picture, resolution=64):
   return {
     record.identity
     for record in map(records.__getitem__, range(len(records)))
-    if (train_batches.decode(record.image, resolution)[0] == picture).all()
+    if (decode(record.image, resolution)[0] == picture).all()
   }
 
 

@@ -16,6 +16,7 @@ from exgan_jax import config as config_lib
 from exgan_jax.data import train_batches
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import parallel
+from exgan_jax.face_records.codec import decode
 from exgan_jax.face_records.record import UNKNOWN_CORNERS
 
 
@@ -92,7 +93,7 @@ def test_the_order_is_that_of_older_checkpoints(synth_data):
 def test_a_reference_is_another_picture_of_the_same_person(synth_data):
   records = train_batches.Records(synth_data, 'synth_id', 'train')
   by_picture = {
-    train_batches.decode(record.image, 64)[0].tobytes(): record
+    decode(record.image, 64)[0].tobytes(): record
     for record in map(records.__getitem__, range(len(records)))
   }
   partners = set()
@@ -164,7 +165,7 @@ def test_decoding_at_a_smaller_scale_keeps_the_picture(resolution):
   picture = np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)
   jpeg = io.BytesIO()
   Image.fromarray(picture).save(jpeg, 'JPEG', quality=95, subsampling=0)
-  got, stored = train_batches.decode(jpeg.getvalue(), resolution)
+  got, stored = decode(jpeg.getvalue(), resolution)
   expected = Image.fromarray(picture).resize((resolution,) * 2, Image.BOX)
   assert stored == 256
   assert np.abs(got.astype(int) - np.asarray(expected).astype(int)).max() <= 4
@@ -211,7 +212,7 @@ def test_damaged_records_are_one_clear_line(synth_data, tmp_path):
   Image.new('RGB', (32, 16)).save(oblong, 'JPEG')
   for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0', oblong.getvalue()):
     with pytest.raises(InputError):
-      train_batches.decode(broken, 64)
+      decode(broken, 64)
 
 
 def _copy(synth_data, tmp_path):

@@ -53,7 +53,7 @@ def _hole(batch):
 
 
 def _inputs(batch=None):
-  return make_scene(CONFIG, batch or _batch(), {}).transfer
+  return make_scene(CONFIG, batch or _batch(), {}).band.inputs
 
 
 def _fields(inputs, **changed):
@@ -159,7 +159,7 @@ def test_what_lies_beyond_the_band_repeats_its_edge():
   batch['eyes'] = jnp.float32([EYES['beyond the band']] * 2)
   scene = make_scene(CONFIG, batch, {})
   # Rows 15 to 46, around the middle of the eyes at 31.
-  np.testing.assert_array_equal(scene.top, [15, 15])
+  np.testing.assert_array_equal(scene.band.top, [15, 15])
   painted = np.asarray(_paint(_model(), batch))
   for x in range(14, 27):
     for row in range(7, 15):
@@ -171,7 +171,7 @@ def test_the_band_goes_back_to_its_rows():
   scene = make_scene(CONFIG, batch, {})
   image = batch['image'].astype(jnp.float32) / 127.5 - 1
   back = np.asarray(whole(image, scene, scene.image))
-  for i, top in enumerate(np.asarray(scene.top)):
+  for i, top in enumerate(np.asarray(scene.band.top)):
     rows = slice(top, top + SIDE // 2)
     np.testing.assert_array_equal(back[i, rows], image[i, rows])
   assert scene.image.shape == (2, SIDE // 2, SIDE, 3)
@@ -191,7 +191,7 @@ def test_lids_are_masked_where_they_are_thought_to_be(painted):
   )  # fmt: skip
   each = masks.lid_masks(batch['corners'] + misplaced, lids, SIDE)
   each = np.asarray(each) * np.array(painted)[:, None, None]
-  top = int(scene.top[0])
+  top = int(scene.band.top[0])
   np.testing.assert_array_equal(
     scene.mask[0, ..., 0], each[0].max(axis=0)[top : top + SIDE // 2]
   )
@@ -199,12 +199,12 @@ def test_lids_are_masked_where_they_are_thought_to_be(painted):
   boxes = masks.hole_masks(
     batch['eyes'] + misplaced[:, :2], batch['boxes'], SIDE
   )
-  top = int(scene.top[1])
+  top = int(scene.band.top[1])
   np.testing.assert_array_equal(scene.mask[1], boxes[1, top : top + SIDE // 2])
   # What the loss compares with stays where it is.
-  down = jnp.stack([jnp.zeros(2), scene.top.astype(jnp.float32)], axis=-1)
+  down = jnp.stack([jnp.zeros(2), scene.band.top.astype(jnp.float32)], axis=-1)
   np.testing.assert_allclose(
-    scene.corners, batch['corners'] - down[:, None], atol=1e-5
+    scene.band.corners, batch['corners'] - down[:, None], atol=1e-5
   )
 
 
@@ -271,7 +271,7 @@ def _losses(inputs, fields, corners, reference_corners):
 
 def test_the_corner_loss_measures_how_far_corners_are_off():
   scene = make_scene(CONFIG, _batch(), {})
-  inputs, corners = scene.transfer, scene.corners
+  inputs, corners = scene.band.inputs, scene.band.corners
   # References whose corners lie exactly where the matrix takes them.
   there = warp.apply(inputs.matrix, corners)
   errors = []
@@ -290,12 +290,12 @@ def test_the_corner_loss_measures_how_far_corners_are_off():
 
 def test_a_flow_of_corners_is_read_where_they_are():
   scene = make_scene(CONFIG, _batch(), {})
-  inputs = scene.transfer
+  inputs = scene.band.inputs
   # As large as the place itself: at (x, y) the flow is (x, y) / 8.
   cells = warp.grid(SIDE // 8, SIDE // 4)[None] * 4 + 1.5
   flow = jnp.broadcast_to(cells / 8, (2, *cells.shape[1:]))
-  there = warp.apply(inputs.matrix, scene.corners * 1.125)
-  terms = _losses(inputs, _fields(inputs, flow=flow), scene.corners, there)
+  there = warp.apply(inputs.matrix, scene.band.corners * 1.125)
+  terms = _losses(inputs, _fields(inputs, flow=flow), scene.band.corners, there)
   assert float(terms['corner_error']) < 1e-4
 
 

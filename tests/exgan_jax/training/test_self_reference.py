@@ -10,6 +10,7 @@ import pytest
 from exgan_jax import config as config_lib
 from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.errors import InputError
+from exgan_jax.face_records.codec import decode
 from exgan_jax.training.loop import sample_source, train
 from tfds_celeb_id import synth_id
 from tfds_celeb_id.synth_id import scenes
@@ -71,7 +72,7 @@ def _records(data_dir):
 
 def _by_picture(records):
   return {
-    train_batches.decode(records[i].image, 32)[0].tobytes(): records[i]
+    decode(records[i].image, 32)[0].tobytes(): records[i]
     for i in range(len(records))
   }
 

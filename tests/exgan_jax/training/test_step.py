@@ -103,7 +103,10 @@ def _gradients(config, before, batch):
     if config.preset == 'transfer':
       painted, fields = painted
       extra, _ = transfer.regularization(
-        scene.transfer, fields, scene.corners, scene.reference_corners
+        scene.band.inputs,
+        fields,
+        scene.band.corners,
+        scene.band.reference_corners,
       )
     else:
       extra = 0.0
