@@ -57,9 +57,11 @@ class Discriminator(nnx.Module):
       config.in_channels, config.resolution, config.width, features, **layer
     )
     self.locally = Encoder(3, config.crop_side, config.width, features, **layer)
-    self.of_codes: nnx.Linear | None = None
-    if config.code_size:
-      self.of_codes = nnx.Linear(config.code_size, features, **layer)
+    self.of_codes = (
+      nnx.Linear(config.code_size, features, **layer)
+      if config.code_size
+      else None
+    )
     joined = (4 if config.code_size else 3) * features
     self.logit = nnx.Linear(joined, 1, **layer)
 

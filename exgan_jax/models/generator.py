@@ -71,11 +71,13 @@ class Generator(nnx.Module):
         conv(4 * c, 4 * c),
       ]
     )
-    self.told: CodeInjection | None = None
-    if config.code_size:
-      # A map as large as an eye at a quarter of the resolution, and odd.
-      map_side = config.crop_side // 4 + 1
-      self.told = CodeInjection(4 * c, config.code_size, map_side, **layer)
+    # A map as large as an eye at a quarter of the resolution, and odd.
+    map_side = config.crop_side // 4 + 1
+    self.told = (
+      CodeInjection(4 * c, config.code_size, map_side, **layer)
+      if config.code_size
+      else None
+    )
     self.bottleneck = nnx.List(
       [
         *(conv(4 * c, 4 * c, dilation=d) for d in config.dilations),

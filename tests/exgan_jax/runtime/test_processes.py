@@ -131,7 +131,7 @@ def test_a_variable_that_is_no_number_is_an_error(monkeypatch):
         'Barrier timed out.\nThe first task at the barrier: 0. Some timed out'
         ' task names:\n3\n\n\nRPC: /xla.coordination/RegisterTask'
       ),
-      'process 3 did not come in time',
+      'process 3 did not start in time',
     ),
     (1, FATAL.format('DEADLINE_EXCEEDED\n\nRPC: /R'), 'another process was'),
   ],

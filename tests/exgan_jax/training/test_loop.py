@@ -186,7 +186,7 @@ def test_other_records_are_refused(config, whole, tmp_path):
   )
   builder.download_and_prepare()
   other = _copy(config, tmp_path, data_dir=str(tmp_path / 'other'), steps=16)
-  with pytest.raises(InputError, match='not those that the run began with'):
+  with pytest.raises(InputError, match='not those that the run was started with'):
     train(other)
 
 

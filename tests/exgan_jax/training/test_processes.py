@@ -116,7 +116,7 @@ def test_who_does_not_come_is_named(synth_data, tmp_path):
   )
   assert process.wait(timeout=120) in (134, -signal.SIGABRT)
   last = run.log().splitlines()[-1]
-  assert last.startswith('exgan: process 0: process 1, 2 did not come in time')
+  assert last.startswith('exgan: process 0: process 1, 2 did not start in time')
   assert not run.workdir.exists()
 
 
