@@ -19,7 +19,7 @@ def test_hole_greys_the_hole_alone():
   mask = np.zeros((1, 4, 4, 1), bool)
   mask[0, 1, 2] = True
   holed = masks.hole(image, mask)
-  assert (holed[0, 1, 2] == masks.HOLE_COLOUR).all()
+  assert (holed[0, 1, 2] == masks.HOLE_COLOR).all()
   np.testing.assert_array_equal(
     np.where(mask, 0, holed), np.where(mask, 0, image)
   )

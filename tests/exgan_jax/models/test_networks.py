@@ -10,7 +10,7 @@ from flax import nnx
 
 from exgan_jax import config as config_lib
 from exgan_jax.models import networks as state_lib
-from exgan_jax.models.conditioning import CodeInjection
+from exgan_jax.models.generator import CodeInjection
 from exgan_jax.models.inputs import Scene, discriminator_input, generator_input
 
 SHRUNK = {
@@ -124,15 +124,15 @@ def test_every_number_of_the_code_reaches_the_hole():
 def test_a_code_is_laid_down_where_its_eye_is():
   layer = CodeInjection(2, 6, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
   code = jnp.asarray([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
-  centres = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
+  centers = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
   zeros = jnp.zeros((1, 16, 16, 2))
-  drawn = np.array(layer(zeros, (code, centres)))[0]
+  drawn = np.array(layer(zeros, code, centers))[0]
   left = (code[0, :3] @ layer.left.kernel[...]).reshape(3, 3, 2)
   np.testing.assert_allclose(drawn[4:7, 3:6], left, rtol=1e-5, atol=1e-6)
   drawn[4:7, 3:6] = 0.0
   assert not drawn.any()
   # The other eye, between two pixels: half of the map on each side.
-  other = np.asarray(layer(zeros, (code[:, ::-1], centres)))[0]
+  other = np.asarray(layer(zeros, code[:, ::-1], centers))[0]
   right = (code[0, 2::-1] @ layer.right.kernel[...]).reshape(3, 3, 2)
   spread = np.zeros((3, 4, 2))
   spread[:, :3] += right / 2

@@ -182,5 +182,5 @@ def test_unknown_corners_stay_unknown_and_disturb_nothing():
 
 def test_more_numbers_than_drawn_are_refused():
   draws = augment._Draws(jax.random.key(0), 2)
-  with pytest.raises(ValueError, match='numbers of a kind'):
+  with pytest.raises(ValueError, match='too few normal numbers'):
     draws.normal(641)
