@@ -234,7 +234,7 @@ def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
     raise problem
   if failed:
     raise InputError('process 0 failed')
-  return numbers
+  return list(numbers)
 
 
 def all_of(answer: bool) -> bool:

@@ -57,29 +57,27 @@ class Log:
     self._bar.update()
     if self._clock is None:
       self._clock, self._waited = time.perf_counter(), 0.0
-    if step % self._config.log_every and not last:
+    config = self._config
+    if step % config.log_every and not last:
       return
     now = time.perf_counter()
     steps, seconds = step - self._clock_step, now - self._clock
     if steps:
-      values['images_per_second'] = steps * self._config.batch_size / seconds
+      values['images_per_second'] = steps * config.batch_size / seconds
       values['input_wait_fraction'] = self._waited / seconds
-      self._check_input(steps, self._waited / seconds)
+      if steps >= FEWEST_STEPS and not self._is_checked:
+        self._is_checked = True
+        if self._waited / seconds > LONGEST_WAIT:
+          logger.info(
+            'reading pictures holds up training for %.0f %% of the time; try'
+            ' more --reader-threads (now %d), a faster disk or smaller records'
+            ' (exgan pack)',
+            *(
+              100 * self._waited / seconds,
+              reader_threads(config.reader_threads),
+            ),
+          )
       self._clock, self._clock_step, self._waited = now, step, 0.0
     self._writer.write(step, values)
     name = 'l1_hole' if 'l1_hole' in values else 'mse_eyes'
     self._bar.set_postfix_str(f'{name} {values[name]:.4f}', refresh=False)
-
-  def _check_input(self, steps: int, fraction: float) -> None:
-    """Reports once if the input pipeline is too slow."""
-    if self._is_checked or steps < FEWEST_STEPS:
-      return
-    self._is_checked = True
-    if fraction > LONGEST_WAIT:
-      logger.info(
-        'reading pictures holds up training for %.0f %% of the time; try more'
-        ' --reader-threads (now %d), a faster disk or smaller records'
-        ' (exgan pack)',
-        100 * fraction,
-        reader_threads(self._config.reader_threads),
-      )

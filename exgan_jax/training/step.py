@@ -114,7 +114,7 @@ def make_train_step(config: Config) -> Step:
       fake_logits, config.adversarial_loss
     )
     (_, appearance), fake_grad = jax.value_and_grad(
-      lambda fake: _appearance(config, state.encoder, alexnet, scene, fake),
+      lambda fake: _appearance(config, alexnet, scene, fake, state.encoder),
       has_aux=True,
     )(fake)
     fake_grad += config.adversarial_weight * pull_fake(slope)[1]
@@ -153,7 +153,7 @@ def make_warmup_step(config: Config) -> Step:
 
     def loss(params):
       (fake, regularization), terms = paint(params)
-      loss, metrics = _reconstruction(config, alexnet, scene, fake)
+      loss, metrics = _appearance(config, alexnet, scene, fake)
       return loss + regularization, metrics | terms
 
     return _generator_step(config, state, loss)
@@ -227,10 +227,18 @@ def _alexnet(config: Config) -> lpips.Weights | None:
   return lpips.load(config.lpips)
 
 
-def _reconstruction(
-  config: Config, alexnet: lpips.Weights | None, scene: Scene, fake: jax.Array
+def _appearance(
+  config: Config,
+  alexnet: lpips.Weights | None,
+  scene: Scene,
+  fake: jax.Array,
+  encoder: Params | None = None,
 ) -> tuple[jax.Array, Metrics]:
-  """Returns the loss; the metrics are of images in [0, 1]."""
+  """Returns the loss of the painted pictures without its adversarial part.
+
+  Without an encoder it is the reconstruction loss only. The metrics refer to
+  images in [0, 1].
+  """
   l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
   metrics = {'l1_hole': l1_hole / 2.0}
   loss = config.reconstruction_weight * losses.reconstruction_loss(
@@ -243,23 +251,11 @@ def _reconstruction(
     distances = lpips.distance(alexnet, true, painted, epsilon=_LPIPS_EPSILON)
     metrics['lpips'] = jnp.mean(distances)
     loss += config.lpips_weight * metrics['lpips']
-  return loss, metrics
-
-
-def _appearance(
-  config: Config,
-  encoder: Params,
-  alexnet: lpips.Weights | None,
-  scene: Scene,
-  fake: jax.Array,
-) -> tuple[jax.Array, Metrics]:
-  """Returns the generator's loss without the adversarial part."""
-  loss, metrics = _reconstruction(config, alexnet, scene, fake)
-  if config.perceptual_weight:
+  if encoder and config.perceptual_weight:
     codes = eye_codes(config, encoder, fake, scene.eyes)
     perceptual = losses.perceptual_loss(codes, scene.code)
-    metrics = metrics | {'perceptual_loss': perceptual}
-    loss = loss + config.perceptual_weight * perceptual
+    metrics['perceptual_loss'] = perceptual
+    loss += config.perceptual_weight * perceptual
   return loss, metrics
 
 

@@ -22,12 +22,6 @@ def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):
   assert dataclasses.replace(gan, preset=preset, **difference) == other
 
 
-def test_a_field_given_wins_over_the_size():
-  config = config_lib.make('reference', 'paper', generator_width=5)
-  assert config.generator_width == 5
-  assert config.discriminator_width == 32
-
-
 @pytest.mark.parametrize(
   'fields, message',
   [
@@ -74,11 +68,12 @@ def test_save_and_load_round_trip(tmp_path):
 
 @pytest.mark.parametrize(
   'text',
-  ['', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
+  [None, '', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
 )
 def test_a_hostile_file_is_refused(tmp_path, text):
   path = tmp_path / 'config.json'
-  path.write_text(text)
+  if text is not None:
+    path.write_text(text)
   with pytest.raises(InputError, match=r'config\.json'):
     config_lib.load(path)
 
@@ -97,11 +92,6 @@ def test_a_run_made_with_removed_options_is_read(tmp_path):
       config_lib.load(path)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-  with pytest.raises(InputError, match='cannot read'):
-    config_lib.load(tmp_path / 'config.json')
-
-
 def test_the_fingerprint_tells_what_a_step_computes():
   base = config_lib.make()
   assert config_lib.fingerprint(base) == config_lib.fingerprint(
@@ -116,9 +106,3 @@ def test_the_fingerprint_tells_what_a_step_computes():
 def test_a_whole_number_is_a_float_where_one_is_wanted():
   one, same = (config_lib.make(adversarial_weight=v) for v in (1, 1.0))
   assert config_lib.fingerprint(one) == config_lib.fingerprint(same)
-
-
-def test_the_saved_file_is_plain_json(tmp_path):
-  config_lib.save(config_lib.make(), tmp_path / 'c.json')
-  fields = json.loads((tmp_path / 'c.json').read_text())
-  assert fields['preset'] == 'reference'

@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,13 +49,6 @@ def test_hole_masks_match_a_loop_over_pixels(eyes, boxes):
   np.testing.assert_array_equal(got[0], _loop_mask(eyes, boxes))
 
 
-def test_a_box_of_celeb_id_covers_its_own_size():
-  eyes = jnp.asarray([[[91.0, 113.0], [163.0, 113.0]]])
-  boxes = jnp.asarray([[[60.0, 48.0], [48.0, 71.0]]])
-  mask = masks.hole_masks(eyes, boxes, 256)
-  assert int(mask.sum()) == 60 * 48 + 48 * 71
-
-
 def test_composite_keeps_known_pixels_even_beside_nan():
   image = jnp.ones((1, 4, 4, 3))
   mask = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2].set(1.0)
@@ -84,19 +76,6 @@ def test_eye_crops_are_exact_at_the_border(eyes):
         if 0 <= r < SIDE and 0 <= c < SIDE:
           expected[0, eye, row, column] = image[0, r, c]
   np.testing.assert_array_equal(got, expected)
-
-
-def test_eye_crops_of_a_band_are_those_of_the_square():
-  # The crops of rows of a picture, where they are there and where not.
-  image = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 40, 24, 3)))
-  eyes = jnp.asarray([[[5.0, 14.0], [23.0, 31.5]]])
-  whole = np.asarray(masks.eye_crops(image, eyes, 8))
-  shifted = eyes - jnp.asarray([0.0, 8.0])[None, None]
-  band = np.asarray(masks.eye_crops(image[:, 8:32], shifted, 8))
-  np.testing.assert_array_equal(band[:, 0], whole[:, 0])
-  # Of the second one rows 28 to 31 are in the band.
-  np.testing.assert_array_equal(band[:, 1, :4], whole[:, 1, :4])
-  assert not band[:, 1, 4:].any() and not band[:, 1, :, 5:].any()
 
 
 LIDS = {
@@ -166,24 +145,6 @@ def test_cutting_what_was_pasted_gives_it_back():
   pasted = masks.paste_crops(jnp.zeros((1, SIDE, SIDE, 3)), eyes, crops)
   np.testing.assert_array_equal(masks.eye_crops(pasted, eyes, 6), crops)
   assert int((pasted > 0).sum()) == crops.size
-
-
-@pytest.mark.parametrize('resolution, side', [(64, 16), (128, 32), (256, 64)])
-def test_an_eye_takes_a_quarter_of_the_side(resolution, side):
-  assert masks.eye_side(resolution) == side
-
-
-def test_the_gradient_of_crops_counts_how_often_a_pixel_was_seen():
-  eyes = jnp.asarray([[[4.0, 8.0], [6.0, 8.0]]])
-
-  def total(image):
-    return masks.eye_crops(image, eyes, 4).sum()
-
-  counts = np.asarray(jax.grad(total)(jnp.zeros((1, SIDE, SIDE, 1))))
-  expected = np.zeros((SIDE, SIDE))
-  expected[6:10, 2:6] += 1
-  expected[6:10, 4:8] += 1
-  np.testing.assert_array_equal(counts[0, ..., 0], expected)
 
 
 @pytest.mark.parametrize('resolution', [32, 64, 96, 128, 160, 256])

@@ -99,12 +99,6 @@ def test_samples_are_those_of_scipy(jit):
       np.testing.assert_allclose(found[..., c], expected, atol=2e-5)
 
 
-def test_the_grid_gives_the_picture_back():
-  images = jnp.asarray(_pictures())
-  grid = warp.grid(HEIGHT, WIDTH)[None]
-  np.testing.assert_array_equal(warp.sample(images, grid), images)
-
-
 def test_gradients_flow_to_positions():
   # A plane has its slopes as gradient, and none outside of the frame.
   plane = (2 * warp.grid(HEIGHT, WIDTH)[..., :1] - 3.0)[None]

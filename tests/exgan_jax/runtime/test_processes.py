@@ -36,12 +36,8 @@ def alone(monkeypatch):
   return started
 
 
-def test_one_process_starts_nothing(alone):
-  assert not Cluster().started()
-  assert alone == []
-
-
 def test_flags_come_before_the_environment(alone, monkeypatch):
+  assert not Cluster().started() and alone == []
   monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', 'node0:1234')
   monkeypatch.setenv('JAX_NUM_PROCESSES', '4')
   monkeypatch.setenv('JAX_PROCESS_ID', '3')
@@ -53,7 +49,6 @@ def test_flags_come_before_the_environment(alone, monkeypatch):
 @pytest.mark.parametrize(
   ('environment', 'found'),
   [
-    ({}, False),
     # The shell of an allocation, and a step of one task.
     ({'SLURM_JOB_ID': '7', 'SLURM_NTASKS': '2'}, False),
     (

@@ -178,9 +178,3 @@ def test_unknown_corners_stay_unknown_and_disturb_nothing():
       assert np.isnan(array).all()
     else:
       np.testing.assert_allclose(array, plain[name], rtol=1e-6)
-
-
-def test_more_numbers_than_drawn_are_refused():
-  draws = augment._Draws(jax.random.key(0), 2)
-  with pytest.raises(ValueError, match='too few normal numbers'):
-    draws.normal(641)

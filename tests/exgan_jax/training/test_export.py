@@ -62,13 +62,6 @@ def test_the_code_model_takes_its_encoder_along(tmp_path):
   assert _same(export.restore(tmp_path)[1], model)
 
 
-def _rewrite(folder, change):
-  path = folder / 'weights.safetensors'
-  arrays = safetensors.numpy.load_file(path)
-  change(arrays)
-  path.write_bytes(safetensors.numpy.save(arrays))
-
-
 def _name(arrays):
   return next(n for n in sorted(arrays) if arrays[n].ndim == 4)
 
@@ -83,7 +76,10 @@ def _name(arrays):
   ],
 )
 def test_other_weights_are_refused(folder, change, message):
-  _rewrite(folder, change)
+  path = folder / 'weights.safetensors'
+  arrays = safetensors.numpy.load_file(path)
+  change(arrays)
+  path.write_bytes(safetensors.numpy.save(arrays))
   with pytest.raises(InputError, match=message):
     export.restore(folder)
 

@@ -6,10 +6,6 @@ import fcntl
 import json
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -186,7 +182,7 @@ def test_other_records_are_refused(config, whole, tmp_path):
   )
   builder.download_and_prepare()
   other = _copy(config, tmp_path, data_dir=str(tmp_path / 'other'), steps=16)
-  with pytest.raises(InputError, match='not those that the run was started with'):
+  with pytest.raises(InputError, match='not those that the run'):
     train(other)
 
 
@@ -244,46 +240,6 @@ def test_a_workdir_that_cannot_be_written(config, tmp_path):
   blocked = dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w'))
   with pytest.raises(InputError, match='cannot write'):
     train(blocked)
-
-
-def test_a_disk_that_fills_up_is_one_clear_line(
-  config, whole, tmp_path, monkeypatch
-):
-  def full(*args, **kwargs):
-    raise ValueError('RESOURCE_EXHAUSTED: No space left\nand much more')
-
-  monkeypatch.setattr(
-    ocp.training.Checkpointer, 'save_checkpointables_async', full
-  )
-  with pytest.raises(InputError, match='No space left') as caught:
-    train(dataclasses.replace(config, workdir=str(tmp_path / 'w')))
-  assert '\n' not in str(caught.value)
-
-
-def test_kill_9_and_the_same_command_end_in_the_same_place(
-  config, whole, tmp_path
-):
-  path = tmp_path / 'config.json'
-  killed = dataclasses.replace(config, workdir=str(tmp_path / 'killed'))
-  config_lib.save(killed, path)
-  program = (
-    'import pathlib, sys\n'
-    'import jax\n'
-    'jax.config.update("jax_platforms", "cpu")\n'
-    'from exgan_jax import config, train\n'
-    'train(config.load(pathlib.Path(sys.argv[1])))\n'
-  )
-  command = [sys.executable, '-c', program, str(path)]
-  metrics = tmp_path / 'killed' / 'metrics.jsonl'
-  process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-  deadline = time.monotonic() + 300
-  while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
-    assert process.poll() is None and time.monotonic() < deadline
-    time.sleep(0.005)
-  process.send_signal(signal.SIGKILL)
-  process.wait(timeout=60)
-  _assert_equal(train(killed), whole)
-  assert [line['step'] for line in _lines(killed.workdir)] == [3, 6, 9, 12]
 
 
 @pytest.mark.parametrize('way', ['no room', 'an error while writing'])
