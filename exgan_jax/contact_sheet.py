@@ -20,15 +20,10 @@ EYES_OF = {'reference': 'reference_eyes', 'stranger': 'stranger_eyes'}
 
 
 def eye_strip(image: np.ndarray, eyes: np.ndarray, width: int) -> np.ndarray:
-  """Cuts out and enlarges the region of both eyes.
+  """Cuts out the region of both eyes and enlarges it to a width.
 
-  Args:
-    image: uint8 [h, w, 3].
-    eyes: [2, 2], centers (left, right) as (x, y) in pixels.
-    width: of the strip in pixels.
-
-  Returns:
-    uint8 [2 * width // 5, width, 3], black outside the picture.
+  Takes uint8 [h, w, 3] and eye centers [2, 2] as (x, y); returns uint8
+  [2 * width // 5, width, 3], black outside the picture.
   """
   span = 1.9 * max(float(np.linalg.norm(eyes[1] - eyes[0])), 8.0)
   x, y = eyes.mean(axis=0)

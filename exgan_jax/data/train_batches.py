@@ -160,11 +160,8 @@ def collate(
 ) -> Example:
   """Decodes pairs to a batch, with the arrays of `pair` stacked.
 
-  Args:
-    drawn: the pairs. Without references, their arrays are left out.
-    resolution: side of the pictures in pixels.
-    mark_self: add `is_self`, bool [b], true if picture and reference are the
-      same record.
+  Without references their arrays are left out. `mark_self` adds `is_self`, bool
+  [b], true if picture and reference are the same record.
 
   Raises:
     InputError: a picture is damaged.

@@ -87,12 +87,9 @@ def to_uint8(image: jax.Array) -> jax.Array:
 def make_scene(config: Config, batch: Batch, encoder: Params) -> Scene:
   """Normalizes a batch and builds its hole masks.
 
-  Args:
-    config: of the run.
-    batch: from the input pipeline, or from `augment` for the transfer model.
-      The reference arrays may be missing if the preset does not use them. For
-      the code model they may hold several references along the second axis.
-    encoder: parameters of the code model's eye encoder.
+  Reference arrays may be missing if the preset does not use them. For the code
+  model they may hold several references along the second axis. For the transfer
+  model the batch may come from `augment`. The encoder is the code model's.
   """
   if config.preset == 'transfer':
     return _band_scene(config, batch)
@@ -182,12 +179,9 @@ def eye_corners(
 def whole(
   image: Float[Array, 'b s s c'], scene: Scene, band: Float[Array, 'b h w c']
 ) -> Float[Array, 'b s s c']:
-  """Extends a scene's painted pictures to the size of the original pictures.
+  """Extends painted pictures of a scene to the size of the original pictures.
 
-  Args:
-    image: the pictures that the scene was made from.
-    scene: the scene.
-    band: pictures of the scene's size; their edge rows are repeated.
+  The edge rows of the band are repeated.
   """
   if scene.band is None:
     return band
@@ -240,11 +234,7 @@ def discriminator_input(
 ) -> tuple[jax.Array, ...]:
   """Returns the arguments of the discriminator for a real or painted image.
 
-  Args:
-    config: of the run.
-    scene: gives the eyes and the exemplar.
-    encoder: parameters of the code model's eye encoder.
-    image: float32 [b, h, w, 3] in [-1, 1].
+  The image is float32 [b, h, w, 3] in [-1, 1].
 
   Returns:
     Image and exemplar, float32 [b, h, w, 3 or 7]; one crop per eye, float32

@@ -72,12 +72,8 @@ def distance(
 ) -> Float[Array, ' b']:
   """Returns the distance of pictures in [-1, 1] of at least 63 x 63 pixels.
 
-  Args:
-    weights: from `load`.
-    one: pictures.
-    other: pictures to compare with.
-    epsilon: added to the norm of a pixel's features. LPIPS uses 1e-10; a loss
-      needs more, because the gradient of normalization is unbounded at 0.
+  Epsilon is added to the norm of a pixel's features. LPIPS uses 1e-10; a loss
+  needs more, because the gradient of normalization is unbounded at 0.
   """
   total = jnp.zeros(len(one))
   pairs = zip(

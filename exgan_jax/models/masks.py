@@ -2,7 +2,8 @@
 
 Coordinates are pixel indices: x to the right, y down, the first pixel at 0. A
 box of size (w, h) at (x, y) contains the pixels with x - w/2 <= column < x +
-w/2 and y - h/2 <= row < y + h/2.
+w/2 and y - h/2 <= row < y + h/2. Eyes are given as (x, y) centers of the left
+and the right one. Pictures are squares with a side of `resolution` pixels.
 """
 
 from __future__ import annotations
@@ -30,11 +31,7 @@ def hole_masks(
 ) -> Float[Array, 'b h w 1']:
   """Returns masks with 1 inside either eye box and 0 elsewhere.
 
-  Args:
-    eyes: eye centers (left, right) as (x, y) in pixels.
-    boxes: sizes of the boxes (left, right) as (w, h) in pixels; they may
-      overlap, leave the picture or be empty.
-    resolution: side of the square pictures in pixels.
+  Boxes, with sizes (w, h), may overlap, leave the picture or be empty.
   """
   index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
   low = (eyes - boxes / 2)[..., None]
@@ -57,7 +54,7 @@ def lid_masks(
       the right one, as (x, y) in pixels.
     half_axes: of the ellipses, along and across the line of the corners,
       relative to the distance of the outer corners.
-    resolution: side of the square pictures in pixels.
+    resolution: side of the pictures.
   """
   across = corners[:, 3] - corners[:, 0]
   unit = jnp.maximum(jnp.linalg.norm(across, axis=-1), 1e-3)[:, None]
@@ -81,10 +78,6 @@ def nearness(
   """Returns a Gaussian around each eye: 1 at its center, 0 far away.
 
   Its standard deviation is a twentieth of the picture's side.
-
-  Args:
-    eyes: eye centers (left, right) as (x, y) in pixels.
-    resolution: side of the square pictures in pixels.
   """
   index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
   offset = (index - eyes[..., None]) * (20.0 / resolution)
@@ -109,15 +102,8 @@ def eye_crops(
 ) -> Float[Array, 'b 2 side side c']:
   """Cuts out a square around each eye; zero outside the picture.
 
-  Args:
-    image: pictures of any range.
-    eyes: eye centers (left, right) as (x, y) in pixels.
-    side: side of the crops in pixels; see `crop_side`.
-
-  Returns:
-    The crops (left, right). Their pixel [side // 2, side // 2] is the first
-    one at or after the eye's center, so boxes up to the size of the crop are
-    completely inside.
+  Pixel [side // 2, side // 2] of a crop is the first one at or after the eye's
+  center, so a box up to the size of the crop is completely inside.
   """
 
   def crop(picture, xy):

@@ -22,12 +22,7 @@ _KNOWN = 0.05
 def blur(
   image: Float[Array, 'b h w c'], sigma: float
 ) -> Float[Array, 'b h w c']:
-  """Blurs with a Gaussian that is normalized at the edges.
-
-  Args:
-    image: pictures of any range.
-    sigma: standard deviation in pixels.
-  """
+  """Blurs with a Gaussian of `sigma` pixels that is normalized at the edges."""
   _, height, width, _ = image.shape
   rows, columns = _gaussian(height, sigma), _gaussian(width, sigma)
   return jnp.einsum('ij,bjkc,lk->bilc', rows, image, columns)

@@ -228,11 +228,7 @@ def regularization(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Returns a loss that keeps fields smooth, detail, and eyes in place.
 
-  Args:
-    inputs: input of the network.
-    fields: output of the network.
-    corners: true eye corners in pixels of the band.
-    reference_corners: true eye corners in pixels of the reference.
+  The corners are the true ones, in pixels of the band and of the reference.
 
   Returns:
     The loss and its parts.

@@ -40,13 +40,8 @@ def similarity(
 ) -> Float[Array, 'b 2 3']:
   """Returns the least-squares similarity transforms from source to target.
 
-  Args:
-    source: points (x, y).
-    target: points (x, y).
-
-  Returns:
-    Matrices [[a, -b, tx], [b, a, ty]]. If all points of either set coincide,
-    only the means are matched.
+  These are matrices [[a, -b, tx], [b, a, ty]]. If all points of either set
+  coincide, only the means are matched.
   """
   source_mean = jnp.mean(source, axis=1, keepdims=True)
   target_mean = jnp.mean(target, axis=1, keepdims=True)
@@ -82,12 +77,7 @@ def grid(height: int, width: int) -> Float[Array, 'h w 2']:
 def sample(
   image: Float[Array, 'b h w c'], positions: Float[Array, 'b i j 2']
 ) -> Float[Array, 'b i j c']:
-  """Samples pictures bilinearly; edge pixels are repeated.
-
-  Args:
-    image: pictures of any range.
-    positions: (x, y) in pixels.
-  """
+  """Samples pictures bilinearly at (x, y); edge pixels are repeated."""
   b, height, width, c = image.shape
   limit = jnp.array([width - 1, height - 1], jnp.float32)
   inside = jnp.clip(positions, 0.0, limit[None, None, None])

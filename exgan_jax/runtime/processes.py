@@ -206,11 +206,7 @@ def is_loss(error: BaseException) -> bool:
 
 
 def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
-  """Broadcasts a decision of process 0.
-
-  Args:
-    decide: returns numbers; called in process 0 only.
-    length: how many numbers.
+  """Calls `decide` in process 0 and broadcasts the `length` numbers it returns.
 
   Raises:
     InputError: `decide` failed.

@@ -22,12 +22,7 @@ SMALLEST_SPLIT = 2**12
 def make_mesh(
   batch_size: int, fsdp: int = 1, devices: Sequence[Any] | None = None
 ) -> Mesh:
-  """Returns a mesh of all devices.
-
-  Args:
-    batch_size: pictures per step over all devices.
-    fsdp: number of devices that share one copy of the state.
-    devices: the devices; by default all that JAX finds.
+  """Returns a mesh of all devices; `fsdp` of them share a copy of the state.
 
   Raises:
     InputError: the batch size is not a multiple of the number of devices, or
@@ -97,11 +92,7 @@ def one_by_one(
 
   Rounding depends on the shapes a program is compiled for. Here these are
   always shapes of one picture, so results depend neither on the batch nor on
-  the number of devices.
-
-  Args:
-    function: of a shared argument and a batch.
-    mesh: of all devices.
+  the number of devices. The function takes a shared argument and a batch.
   """
 
   def local(shared: Any, batch: Any) -> Any:

@@ -39,12 +39,7 @@ _CELLS, _WARP = 5, 0.008
 
 
 def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
-  """Augments a batch; a function of seed and step only.
-
-  Args:
-    config: of the run.
-    batch: from the input pipeline.
-    step: of training, int32 scalar.
+  """Augments a batch of the input pipeline; depends on seed and step only.
 
   Returns:
     The batch. With `self_reference` its pictures are float32 in [0, 255]. For
@@ -175,14 +170,10 @@ def _changed(
   strength: jax.Array,
   draws: _Draws,
 ) -> Batch:
-  """Relights and warps the pictures or the references.
+  """Relights and warps the pictures, or with 'reference_' the references.
 
-  Args:
-    batch: with the pictures.
-    prefix: '' or 'reference_'.
-    light: float32 [b] in [0, 1], strength of relighting.
-    strength: float32 [b] in [0, 1], strength of warping.
-    draws: random numbers.
+  Light and strength, float32 [b] in [0, 1], are those of relighting and of
+  warping.
   """
   name = 'image' if not prefix else 'reference'
   picture = _relit(batch[name].astype(jnp.float32), light, draws)

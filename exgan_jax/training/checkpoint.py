@@ -257,16 +257,9 @@ def steps_of(workdir: str | pathlib.Path) -> list[int]:
 def restore_encoder(
   workdir: str | pathlib.Path, config: Config, mesh: Mesh, *fields: str
 ) -> tuple[Config, networks.Params]:
-  """Reads the encoder of a trained compressor.
+  """Reads the encoder of the trained compressor in `workdir`, and its config.
 
-  Args:
-    workdir: folder of the compressor's run.
-    config: of the run that will use it.
-    mesh: devices for the arrays.
-    *fields: names of fields that must be equal in both configurations.
-
-  Returns:
-    The compressor's configuration and the encoder's parameters.
+  The fields must have the values of `config`, the run that will use it.
 
   Raises:
     InputError: it is not a compressor, does not fit, or has no checkpoint.

@@ -14,12 +14,9 @@ def discriminator_loss(
 ) -> Float[Array, '']:
   """Returns the adversarial loss of the discriminator.
 
-  Args:
-    real: logits of real pictures.
-    fake: logits of painted pictures.
-    kind: `non_saturating` (Goodfellow et al. 2014, "Generative Adversarial
-      Nets"), `hinge` (Lim and Ye 2017, "Geometric GAN") or `least_squares`
-      (Mao et al. 2017, "Least Squares Generative Adversarial Networks").
+  It is `non_saturating` (Goodfellow et al. 2014, "Generative Adversarial
+  Nets"), `hinge` (Lim and Ye 2017, "Geometric GAN") or `least_squares` (Mao et
+  al. 2017, "Least Squares Generative Adversarial Networks").
   """
   match kind:
     case 'non_saturating':
@@ -55,13 +52,9 @@ def reconstruction_loss(
   With equal weights it is the paper's L1 term divided by the hole's share of
   the picture, so it does not depend on the size of the holes.
 
-  Args:
-    image: ground truth of any range.
-    painted: painted pictures.
-    weight: positive in the hole, 0 outside.
-    scales: if above 1, adds the errors of 2 x 2 means, 4 x 4 means and so on.
-      There misplaced detail, such as an unknown gaze, cancels out, but a wrong
-      color does not.
+  Weights are 0 outside the hole. Further scales add the errors of 2 x 2 means,
+  4 x 4 means and so on, where misplaced detail, such as an unknown gaze,
+  cancels out but a wrong color does not.
 
   Returns:
     The mean over all hole pixels of the batch, channels and scales; 0 without
@@ -85,13 +78,10 @@ def squared_error(
 
 
 def gradient_penalty(slopes: Float[Array, 'b h w c']) -> Float[Array, '']:
-  """Returns half the squared norm of the gradient at real pictures.
+  """Returns half the squared norm of gradients of logits at real pictures.
 
   R1 of Mescheder et al. 2018, "Which training methods for GANs do actually
   converge?", without its weight.
-
-  Args:
-    slopes: gradient of each real picture's logit with respect to the picture.
   """
   return 0.5 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
 

@@ -81,11 +81,9 @@ def make_optimizers(
 
 
 def init_state(config: Config, encoder: Params | None = None) -> TrainState:
-  """Returns the state before the first step.
+  """Returns the state before the first step, a function of the arguments.
 
-  Args:
-    config: of the run; determines all random numbers.
-    encoder: of a trained compressor, for the code model.
+  The code model needs the encoder of a trained compressor.
   """
   key = jax.random.key(config.seed)
   generator = init_params(
