@@ -101,9 +101,7 @@ class Records:
   def check_resolution(self, resolution: int, warn: bool = False) -> None:
     """Checks that the stored pictures are large enough.
 
-    Args:
-      resolution: side in pixels.
-      warn: log a warning if pictures will be enlarged.
+    With `warn` it logs a warning if they are not.
 
     Raises:
       InputError: they were packed for a smaller resolution; the data set that

@@ -81,9 +81,9 @@ def test_a_hostile_file_is_refused(tmp_path, text):
 def test_a_run_made_with_removed_options_is_read(tmp_path):
   path, config = tmp_path / 'config.json', config_lib.make('reference')
   fields = dataclasses.asdict(config) | {
-    'warp_reference': False, 'injection': 'none', 'exemplar': 'image',
-    'normalization': 'none', 'spectral_norm': False,
-  }  # fmt: skip
+    **{'warp_reference': False, 'injection': 'none', 'exemplar': 'image'},
+    **{'normalization': 'none', 'spectral_norm': False},
+  }
   path.write_text(json.dumps(fields))
   assert config_lib.load(path) == config
   for name, value in (('injection', 'attention'), ('spectral_norm', True)):

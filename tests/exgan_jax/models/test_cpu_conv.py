@@ -110,13 +110,13 @@ def test_what_has_no_other_form_is_plain(side, channels, strides, dilation):
 def _programs(side, channels, strides, dilation=1):
   """What `convolve` is for each platform."""
   kernel = jnp.ones((3, 3, 1, channels))
+  options = {
+    'rhs_dilation': (dilation, dilation),
+    'dimension_numbers': cpu_conv.DIMENSIONS,
+  }
   traced = jax.jit(
-    lambda x: cpu_conv.convolve(
-      x, kernel, strides, 'SAME',
-      rhs_dilation=(dilation, dilation),
-      dimension_numbers=cpu_conv.DIMENSIONS,
-    )
-  ).trace(jnp.ones((1, side, side, 1)))  # fmt: skip
+    lambda x: cpu_conv.convolve(x, kernel, strides, 'SAME', **options)
+  ).trace(jnp.ones((1, side, side, 1)))
   return {
     platform: traced.lower(lowering_platforms=(platform,)).as_text()
     for platform in ('cpu', 'cuda', 'tpu')

@@ -15,9 +15,9 @@ from exgan_jax.training.step import make_train_step, make_warmup_step
 
 # Of AlexNet's convolutions: inputs, outputs, kernel, stride, padding.
 LAYERS = (
-  (3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1),
-  (384, 256, 3, 1, 1), (256, 256, 3, 1, 1),
-)  # fmt: skip
+  *((3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1)),
+  *((384, 256, 3, 1, 1), (256, 256, 3, 1, 1)),
+)
 
 
 @pytest.fixture(scope='module')
@@ -151,9 +151,11 @@ def test_it_is_part_of_the_loss(file):
   from exgan_jax.perf import bench
 
   config = config_lib.make(
-    'transfer', 'tiny', resolution=32, batch_size=2, generator_width=4,
-    discriminator_width=4, lpips=str(file), lpips_weight=1.0,
-  )  # fmt: skip
+    'transfer',
+    'tiny',
+    **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
+    **{'batch_size': 2, 'lpips': str(file), 'lpips_weight': 1.0},
+  )
   without = dataclasses.replace(config, lpips='', lpips_weight=0.0)
   batch = jax.device_put(bench.random_batch(config))
   norms = {}

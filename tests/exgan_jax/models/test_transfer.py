@@ -18,9 +18,11 @@ from tfds_celeb_id.synth_id import renderer
 
 SIDE = 64
 CONFIG = config_lib.make(
-  'transfer', 'tiny', resolution=SIDE, batch_size=2, generator_width=4,
-  discriminator_width=4,
-)  # fmt: skip
+  'transfer',
+  'tiny',
+  **{'resolution': SIDE, 'batch_size': 2},
+  **{'generator_width': 4, 'discriminator_width': 4},
+)
 HEADS = ('flow', 'low', 'colour', 'full')
 _paint = jax.jit(make_paint_step(CONFIG))
 
@@ -58,10 +60,12 @@ def _inputs(batch=None):
 def _fields(inputs, **changed):
   b, h, w, _ = inputs.image.shape
   zero = {
-    'flow': (h // 4, w // 4, 2), 'brightness': (h // 8, w // 8, 1),
-    'colour': (h // 16, w // 16, 3), 'contrast': (h // 8, w // 8, 1),
+    'flow': (h // 4, w // 4, 2),
+    'brightness': (h // 8, w // 8, 1),
+    'colour': (h // 16, w // 16, 3),
+    'contrast': (h // 8, w // 8, 1),
     'paint': (h, w, 3),
-  }  # fmt: skip
+  }
   made = {name: jnp.zeros((b, *shape)) for name, shape in zero.items()}
   return Fields(**{**made, 'blend': jnp.ones((b, h, w, 1)), **changed})
 
@@ -172,13 +176,11 @@ def test_lids_are_masked_where_they_are_thought_to_be(painted):
   batch = _batch()
   misplaced = jnp.broadcast_to(jnp.float32([3, -2]), (2, 4, 2))
   lids = jnp.float32([(0.3, 0.2), (0, 0)])
-  scene = make_scene(
-    CONFIG,
-    batch | {
-      'misplaced': misplaced, 'lids': lids, 'painted': jnp.array([painted] * 2)
-    },
-    {},
-  )  # fmt: skip
+  changed = {
+    **{'misplaced': misplaced, 'lids': lids},
+    'painted': jnp.array([painted] * 2),
+  }
+  scene = make_scene(CONFIG, batch | changed, {})
   each = masks.lid_masks(batch['corners'] + misplaced, lids, SIDE)
   each = np.asarray(each) * np.array(painted)[:, None, None]
   top = int(scene.band.top[0])
@@ -216,30 +218,20 @@ def test_fields_do_what_they_say():
   inputs = _inputs()
   plain = _fields(inputs)
   kept = transfer.compose(inputs, plain)
-  low = transfer.compose(inputs, dataclasses.replace(plain, blend=0 * kept[
-    ..., :1]))  # fmt: skip
-
-  def composed(**changed):
-    return transfer.compose(inputs, _fields(inputs, **changed))
-
-  def full(field, value):
-    return jnp.full_like(getattr(plain, field), value)
-
-  close = {'atol': 1e-5}
-  np.testing.assert_allclose(
-    composed(brightness=full('brightness', 0.2)), kept + 0.2, **close
-  )
-  np.testing.assert_allclose(
-    composed(colour=full('colour', -0.1)), kept - 0.1, **close
-  )
-  np.testing.assert_allclose(
-    composed(contrast=full('contrast', np.log(1.4))),
-    low + 1.4 * (kept - low), **close,
-  )  # fmt: skip
-  np.testing.assert_allclose(
-    composed(blend=full('blend', 0.25), paint=full('paint', 0.4)),
-    0.25 * kept + 0.75 * (low + 0.4), **close,
-  )  # fmt: skip
+  no_blend = dataclasses.replace(plain, blend=0 * plain.blend)
+  low = transfer.compose(inputs, no_blend)
+  for changed, expected in (
+    ({'brightness': 0.2}, kept + 0.2),
+    ({'colour': -0.1}, kept - 0.1),
+    ({'contrast': np.log(1.4)}, low + 1.4 * (kept - low)),
+    ({'blend': 0.25, 'paint': 0.4}, 0.25 * kept + 0.75 * (low + 0.4)),
+  ):
+    fields = {
+      name: jnp.full_like(getattr(plain, name), value)
+      for name, value in changed.items()
+    }
+    composed = transfer.compose(inputs, dataclasses.replace(plain, **fields))
+    np.testing.assert_allclose(composed, expected, atol=1e-5)
 
 
 def test_nothing_is_learnt_through_the_light():

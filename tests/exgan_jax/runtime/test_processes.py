@@ -21,6 +21,12 @@ FATAL = (
 )
 
 
+SLURM_STEP = {
+  **{'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]'},
+  **{'SLURM_PROCID': '0', 'SLURM_LOCALID': '0'},
+}
+
+
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
   """No environment of a cluster, and nothing is started."""
@@ -51,26 +57,14 @@ def test_flags_come_before_the_environment(alone, monkeypatch):
   [
     # The shell of an allocation, and a step of one task.
     ({'SLURM_JOB_ID': '7', 'SLURM_NTASKS': '2'}, False),
-    (
-      {
-        'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]',
-        'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '1',
-      },
-      False,
-    ),
-    (
-      {
-        'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]',
-        'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '2',
-      },
-      True,
-    ),
+    (SLURM_STEP | {'SLURM_NTASKS': '1'}, False),
+    (SLURM_STEP | {'SLURM_NTASKS': '2'}, True),
     ({'OMPI_MCA_orte_hnp_uri': 'x', 'OMPI_COMM_WORLD_SIZE': '8'}, True),
     ({'TPU_WORKER_HOSTNAMES': 'a', 'TPU_WORKER_ID': '0'}, False),
     ({'TPU_WORKER_HOSTNAMES': 'a,b', 'TPU_WORKER_ID': '0'}, True),
     ({'MEGASCALE_COORDINATOR_ADDRESS': 'a'}, True),
   ],
-)  # fmt: skip
+)
 def test_clusters_are_known_by_their_environment(
   alone, monkeypatch, environment, found
 ):
@@ -164,10 +158,9 @@ os.write(2, b'F1122 1 client.h:80] Terminating process because\\n')
 
 
 def test_progress_is_seen_at_once():
-  with subprocess.Popen(
-    [sys.executable, '-I', messages.__file__, '0'],
-    stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-  ) as program:  # fmt: skip
+  pipes = {'stdin': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  command = [sys.executable, '-I', messages.__file__, '0']
+  with subprocess.Popen(command, **pipes) as program:
     # A bar has no end of line until it is full.
     for text in (b'\r 10%', b'\r 20%'):
       program.stdin.write(text)

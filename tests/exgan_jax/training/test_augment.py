@@ -167,11 +167,10 @@ def test_changed_pictures_are_in_range_and_differ_in_light():
 
 def test_unknown_corners_stay_unknown_and_disturb_nothing():
   batch = _batch()
-  unknown = jnp.full((COUNT, 4, 2), jnp.nan)
-  changed = _augment(
-    WARPED, batch | {'corners': unknown, 'reference_corners': unknown},
-    jnp.int32(0),
-  )  # fmt: skip
+  unknown = dict.fromkeys(
+    ('corners', 'reference_corners'), jnp.full((COUNT, 4, 2), jnp.nan)
+  )
+  changed = _augment(WARPED, batch | unknown, jnp.int32(0))
   plain = _augment(WARPED, batch, jnp.int32(0))
   for name, array in changed.items():
     if 'corners' in name:

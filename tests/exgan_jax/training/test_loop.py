@@ -26,12 +26,14 @@ from tfds_celeb_id import synth_id
 @pytest.fixture(scope='module')
 def config(synth_data, tmp_path_factory):
   return config_lib.make(
-    'reference', 'tiny', dataset='synth_id', data_dir=synth_data,
-    workdir=str(tmp_path_factory.mktemp('runs') / 'whole'), resolution=32,
-    batch_size=4, generator_width=4, discriminator_width=4, dilations=2,
-    steps=12, log_every=3, checkpoint_every=4, checkpoints_to_keep=2,
-    sample_every=6, reader_threads=2,
-  )  # fmt: skip
+    'reference',
+    'tiny',
+    **{'dataset': 'synth_id', 'data_dir': synth_data, 'reader_threads': 2},
+    **{'generator_width': 4, 'discriminator_width': 4, 'dilations': 2},
+    **{'resolution': 32, 'batch_size': 4, 'steps': 12, 'log_every': 3},
+    **{'checkpoint_every': 4, 'checkpoints_to_keep': 2, 'sample_every': 6},
+    workdir=str(tmp_path_factory.mktemp('runs') / 'whole'),
+  )
 
 
 @pytest.fixture(scope='module')
@@ -207,13 +209,16 @@ def test_samples_show_people_spread_over_the_split(config, monkeypatch):
   monkeypatch.setattr(eval_batches, 'evaluation_batches', watched)
   # The split `test` in the place of `validation`, which has one person here.
   monkeypatch.setattr(
-    train_batches, 'Records',
+    train_batches,
+    'Records',
     lambda data, name, _, make=train_batches.Records: make(data, name, 'test'),
-  )  # fmt: skip
+  )
   SampleSheets(
-    config, sharding.make_mesh(4), pathlib.Path(config.workdir),
+    config,
+    sharding.make_mesh(4),
+    pathlib.Path(config.workdir),
     *sample_source(config),
-  )  # fmt: skip
+  )
   assert len(shown) == 8
   assert len(set(shown)) == 3
 
@@ -227,9 +232,11 @@ def test_another_configuration_does_not_take_over_a_workdir(config, whole):
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
   wild = dataclasses.replace(
-    config, workdir=str(tmp_path / 'wild'), steps=40,
+    config,
+    workdir=str(tmp_path / 'wild'),
+    steps=40,
     generator_learning_rate=1e30,
-  )  # fmt: skip
+  )
   with pytest.raises(InputError, match='at step') as caught:
     train(wild)
   assert '\n' not in str(caught.value)

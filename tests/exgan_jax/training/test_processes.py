@@ -15,17 +15,14 @@ from exgan_jax import config as config_lib
 from exgan_jax.runtime import processes, sharding
 from exgan_jax.training import state
 
-# Bounds of relative distances. How sums are rounded depends on the CPU and the
-# number of devices. Measured between runs on one device whose first parameters
-# differ in the last bit: a step's gradient moves by up to 5e-7, and by 6e-4 if
-# a value crosses a kink of a rectifier or of the absolute error. Averaging the
-# gradients of two halves of the batch, each with its own normalisation, moves
-# the generator's by 2.6e-3 and the discriminator's by 0.14.
+# Bounds of relative distances. Rounding depends on the CPU and the number of
+# devices. Measured for initial parameters that differ in the last bit: the
+# gradients change by 5e-7, or 6e-4 if a value crosses a kink. Averaging the
+# gradients of two half batches instead changes them by 2.6e-3 (generator) and
+# 0.14 (discriminator).
 GRADIENTS = 1e-3
-# The first kink that is crossed makes runs drift apart, so after 20 steps their
-# distance varies widely: 4e-7 to 5e-4 in the losses, 1e-7 to 1.5e-3 in the
-# parameters. The bounds are 20 times the largest; the two halves of the batch
-# are beyond them as well, at 3.3e-2 and 4.9e-2.
+# After 20 steps: at most 5e-4 in the losses and 1.5e-3 in the parameters; with
+# half batches 3.3e-2 and 4.9e-2.
 LOSSES, PARAMETERS = 1e-2, 3e-2
 
 
@@ -37,10 +34,10 @@ def _slurm():
 
   def environment(index):
     return {
-      'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': '127.0.0.1',
-      'SLURM_NTASKS': '2', 'SLURM_PROCID': str(index),
-      'SLURM_LOCALID': str(index), 'SLURM_STEP_NUM_NODES': '1',
-    }  # fmt: skip
+      **{'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': '127.0.0.1'},
+      **{'SLURM_NTASKS': '2', 'SLURM_STEP_NUM_NODES': '1'},
+      **{'SLURM_PROCID': str(index), 'SLURM_LOCALID': str(index)},
+    }
 
   return environment
 
@@ -69,17 +66,16 @@ def _first_gradients(run):
 
 def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
   flags = FLAGS | {
-    'data_dir': synth_data, 'batch_size': 16, 'steps': 20, 'warmup_steps': 1,
-    'checkpoint_every': 1, 'checkpoints_to_keep': 20,
-  }  # fmt: skip
+    **{'data_dir': synth_data, 'batch_size': 16, 'steps': 20},
+    **{'warmup_steps': 1, 'checkpoint_every': 1, 'checkpoints_to_keep': 20},
+  }
   starts = {
     'one device': {},
     'eight devices, fsdp': {'devices': 8, 'fsdp': 4},
     'two processes of Slurm, fsdp': {
-      'processes': 2, 'devices': 4, 'fsdp': 4,
-      'environment': _slurm(),
+      **{'processes': 2, 'devices': 4, 'fsdp': 4, 'environment': _slurm()}
     },
-  }  # fmt: skip
+  }
   runs = {}
   for name, start in starts.items():
     runs[name] = Run(tmp_path / name.replace(' ', '-'), flags)
@@ -172,13 +168,15 @@ def _text(path):
 def test_a_process_that_fails_alone_waits_for_nobody(synth_data, tmp_path):
   run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
   address = f'127.0.0.1:{free_port()}'
+  cluster = {'coordinator': address, 'num_processes': 2}
+
+  def environment(rank):
+    return {'FAIL_AT': '7'} if rank else {}
+
   both = [
-    run.start(
-      index=index, coordinator=address, num_processes=2,
-      environment=lambda rank: {'FAIL_AT': '7'} if rank else {},
-    )[0]
+    run.start(index=index, environment=environment, **cluster)[0]
     for index in range(2)
-  ]  # fmt: skip
+  ]
   assert both[1].wait(timeout=120) == 2
   assert 'exgan: damaged on purpose' in run.log(1)
   assert both[0].wait(timeout=60) in (processes.LOST, 134, -signal.SIGABRT)

@@ -25,24 +25,25 @@ from exgan_jax.training.step import (
 )
 
 SHRUNK = {
-  'resolution': 32, 'generator_width': 4, 'discriminator_width': 4,
-  'compressor_width': 4, 'code_size': 6, 'batch_size': 2,
-  'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0,
-  'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3,
-}  # fmt: skip
+  **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
+  **{'compressor_width': 4, 'code_size': 6, 'batch_size': 2},
+  **{'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0},
+  **{'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3},
+}
 CONFIGS = {
   'reference': config_lib.make('reference', 'tiny', **SHRUNK),
-  'code': config_lib.make(
-    'code', 'tiny', **SHRUNK, perceptual_weight=0.2
-  ),
+  'code': config_lib.make('code', 'tiny', **SHRUNK, perceptual_weight=0.2),
   'least_squares': config_lib.make(
     'reference', 'tiny', **SHRUNK, adversarial_loss='least_squares'
   ),
   'transfer': config_lib.make(
-    'transfer', 'tiny', **SHRUNK, reconstruction_scales=2,
-    self_reference=0.5, adam_b1=0.9, reconstruction_weight=30.0,
+    'transfer',
+    'tiny',
+    **SHRUNK,
+    **{'reconstruction_scales': 2, 'reconstruction_weight': 30.0},
+    **{'self_reference': 0.5, 'adam_b1': 0.9},
   ),
-}  # fmt: skip
+}
 CONFIG = CONFIGS['reference']
 
 
@@ -54,19 +55,13 @@ def _batch(seed=0):
 
   eyes = np.asarray([[[10, 13], [21, 14]]] * 2, np.float32)
   boxes = np.asarray([[[8, 6], [7, 9]]] * 2, np.float32)
+  unknown = np.full((2, 4, 2), np.nan, np.float32)
   return jax.device_put(
     {
-      'image': picture(),
-      'reference': picture(),
-      'eyes': eyes,
-      'boxes': boxes,
-      'reference_eyes': eyes + 1,
-      'reference_boxes': boxes,
-      # Unknown ones disturb nobody.
-      'corners': np.full((2, 4, 2), np.nan, np.float32),
-      'reference_corners': np.full((2, 4, 2), np.nan, np.float32),
-      'is_self': np.array([True, False]),
-      'valid': np.ones(2, bool),
+      **{'image': picture(), 'eyes': eyes, 'boxes': boxes, 'corners': unknown},
+      **{'reference': picture(), 'reference_eyes': eyes + 1},
+      **{'reference_boxes': boxes, 'reference_corners': unknown},
+      **{'is_self': np.array([True, False]), 'valid': np.ones(2, bool)},
     }
   )
 
@@ -102,11 +97,9 @@ def _gradients(config, before, batch):
     painted = generator(g, *generator_input(config, scene))
     if config.preset == 'transfer':
       painted, fields = painted
+      band = scene.band
       extra, _ = transfer.regularization(
-        scene.band.inputs,
-        fields,
-        scene.band.corners,
-        scene.band.reference_corners,
+        band.inputs, fields, band.corners, band.reference_corners
       )
     else:
       extra = 0.0
