@@ -6,7 +6,6 @@ are mirrored. The code model uses the encoder with frozen parameters.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -17,23 +16,6 @@ from jaxtyping import Array, Float
 from exgan_jax.models.layers import Conv, Encoder
 
 
-@dataclasses.dataclass(frozen=True)
-class CompressorConfig:
-  """Shape of the compressor.
-
-  Attributes:
-    crop_side: side of the eye crops in pixels, a multiple of eight.
-    width: channels of the first and the last layer.
-    code_size: length of one eye's code.
-    dtype: type of the arithmetic; parameters, codes and pictures are float32.
-  """
-
-  crop_side: int
-  width: int
-  code_size: int
-  dtype: jnp.dtype = jnp.float32
-
-
 class EyeEncoder(nnx.Module):
   """Encodes eyes.
 
@@ -42,16 +24,8 @@ class EyeEncoder(nnx.Module):
   distances are comparable between compressors.
   """
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    self.encoder = Encoder(
-      3,
-      config.crop_side,
-      config.width,
-      config.code_size,
-      kernel=3,
-      dtype=config.dtype,
-      rngs=rngs,
-    )
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    self.encoder = Encoder(3, crop_side, width, code_size, kernel=3, **layer)
 
   def __call__(
     self, crops: Float[Array, 'b 2 s s 3']
@@ -65,11 +39,10 @@ class EyeEncoder(nnx.Module):
 class EyeDecoder(nnx.Module):
   """Decodes codes of left or of right eyes to float [b, side, side, 3]."""
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
-    self.side = config.crop_side // 4
-    self.dense = nnx.Linear(config.code_size, self.side**2 * 2 * c, **layer)
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    c = width
+    self.side = crop_side // 4
+    self.dense = nnx.Linear(code_size, self.side**2 * 2 * c, **layer)
     self.convs = nnx.List(
       [Conv(2 * c, c, doubles=True, **layer), Conv(c, c, doubles=True, **layer)]
     )
@@ -87,12 +60,19 @@ class Compressor(nnx.Module):
   """Encodes and decodes eyes.
 
   Called with float [b, 2, side, side, 3] in [-1, 1]; returns the same, float32.
+
+  Args:
+    crop_side: side of the eye crops in pixels, a multiple of eight.
+    width: channels of the first and the last layer.
+    code_size: length of one eye's code.
+    **layer: `dtype` of the arithmetic, and `rngs`.
   """
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    self.encoder = EyeEncoder(config, rngs=rngs)
-    self.left = EyeDecoder(config, rngs=rngs)
-    self.right = EyeDecoder(config, rngs=rngs)
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    shape = (crop_side, width, code_size)
+    self.encoder = EyeEncoder(*shape, **layer)
+    self.left = EyeDecoder(*shape, **layer)
+    self.right = EyeDecoder(*shape, **layer)
 
   def __call__(
     self, crops: Float[Array, 'b 2 s s 3']

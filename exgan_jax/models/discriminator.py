@@ -7,7 +7,6 @@ those of the codes in the code model, are joined to one logit.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,11 +18,14 @@ from exgan_jax.models.layers import Conv, Encoder
 FEATURES_PER_WIDTH = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
-  """Shape of the discriminator.
+class Discriminator(nnx.Module):
+  """Tells real from painted pictures.
 
-  Attributes:
+  Called with the picture, float [b, h, w, in_channels], the eye crops, float
+  [b, 2, side, side, 3], and the codes, float [b, code_size]. Returns logits,
+  float32 [b], large for real pictures.
+
+  Args:
     in_channels: channels of the picture: 3, or 7 with an exemplar.
     width: channels of the first layers, doubled up to eight times as many.
     resolution: side of the pictures in pixels.
@@ -31,37 +33,28 @@ class DiscriminatorConfig:
     code_size: length of the codes of exemplar and picture together; 0 for
       models without codes.
     dtype: type of the arithmetic; parameters and logits are float32.
+    rngs: random number generators.
   """
 
-  in_channels: int
-  width: int
-  resolution: int
-  crop_side: int
-  code_size: int = 0
-  dtype: jnp.dtype = jnp.float32
-
-
-class Discriminator(nnx.Module):
-  """Tells real from painted pictures.
-
-  Called with the picture, float [b, h, w, in_channels], the eye crops, float
-  [b, 2, side, side, 3], and the codes, float [b, code_size]. Returns logits,
-  float32 [b], large for real pictures.
-  """
-
-  def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
-    features = FEATURES_PER_WIDTH * config.width
-    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
-    self.globally = Encoder(
-      config.in_channels, config.resolution, config.width, features, **layer
-    )
-    self.locally = Encoder(3, config.crop_side, config.width, features, **layer)
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    resolution: int,
+    crop_side: int,
+    code_size: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    features = FEATURES_PER_WIDTH * width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
+    self.globally = Encoder(in_channels, resolution, width, features, **layer)
+    self.locally = Encoder(3, crop_side, width, features, **layer)
     self.of_codes = (
-      nnx.Linear(config.code_size, features, **layer)
-      if config.code_size
-      else None
+      nnx.Linear(code_size, features, **layer) if code_size else None
     )
-    joined = (4 if config.code_size else 3) * features
+    joined = (4 if code_size else 3) * features
     self.logit = nnx.Linear(joined, 1, **layer)
 
   def __call__(
@@ -88,12 +81,14 @@ class EyeDiscriminator(nnx.Module):
   [b, patches], large for real pictures.
   """
 
-  def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
+  def __init__(
+    self, in_channels: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+  ):
+    c = width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
     self.convs = nnx.List(
       [
-        Conv(config.in_channels, 2 * c, 4, strides=2, **layer),
+        Conv(in_channels, 2 * c, 4, strides=2, **layer),
         Conv(2 * c, 4 * c, 4, strides=2, **layer),
         Conv(4 * c, 4 * c, **layer),
         Conv(4 * c, 1, activation=lambda x: x, **layer),

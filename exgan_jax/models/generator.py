@@ -9,7 +9,6 @@ colors that the exemplar provides.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,11 +20,14 @@ from jaxtyping import Array, Float
 from exgan_jax.models.layers import Conv
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
-  """Shape of the generator.
+class Generator(nnx.Module):
+  """Paints the hole of a picture.
 
-  Attributes:
+  Called with float [b, h, w, in_channels], sides divisible by four, and for
+  models with codes the exemplar's code, float [b, code_size], and the eye
+  centers, float [b, 2, 2] in pixels. Returns float32 [b, h, w, 3] in [-1, 1].
+
+  Args:
     in_channels: 4 for the holed image and mask, 8 with the exemplar and its
       mask.
     width: channels at full resolution; doubled at a half and at a quarter.
@@ -34,34 +36,29 @@ class GeneratorConfig:
       codes.
     crop_side: side in pixels of the eye crops that the code describes.
     dtype: type of the arithmetic; parameters are float32.
+    rngs: random number generators.
   """
 
-  in_channels: int
-  width: int
-  dilations: Sequence[int] = (2, 4, 8, 16)
-  code_size: int = 0
-  crop_side: int = 0
-  dtype: jnp.dtype = jnp.float32
-
-
-class Generator(nnx.Module):
-  """Paints the hole of a picture.
-
-  Called with float [b, h, w, in_channels], sides divisible by four, and for
-  models with codes the exemplar's code, float [b, code_size], and the eye
-  centers, float [b, 2, 2] in pixels. Returns float32 [b, h, w, 3] in [-1, 1].
-  """
-
-  def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    dilations: Sequence[int],
+    code_size: int,
+    crop_side: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    c = width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
 
     def conv(*args, **kwargs):
       return Conv(*args, **layer, **kwargs)
 
     self.encoder = nnx.List(
       [
-        conv(config.in_channels, c, 5),
+        conv(in_channels, c, 5),
         conv(c, 2 * c, strides=2),
         conv(2 * c, 2 * c),
         conv(2 * c, 4 * c, strides=2),
@@ -69,15 +66,13 @@ class Generator(nnx.Module):
       ]
     )
     # Odd, and about as large as an eye at a quarter of the resolution.
-    map_side = config.crop_side // 4 + 1
+    map_side = crop_side // 4 + 1
     self.told = (
-      CodeInjection(4 * c, config.code_size, map_side, **layer)
-      if config.code_size
-      else None
+      CodeInjection(4 * c, code_size, map_side, **layer) if code_size else None
     )
     self.bottleneck = nnx.List(
       [
-        *(conv(4 * c, 4 * c, dilation=d) for d in config.dilations),
+        *(conv(4 * c, 4 * c, dilation=d) for d in dilations),
         conv(4 * c, 4 * c),
       ]
     )

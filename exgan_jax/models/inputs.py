@@ -244,7 +244,7 @@ def discriminator_input(
   """
   picture = jnp.concatenate([image, scene.exemplar], axis=-1)
   side = masks.crop_side(config.resolution)
-  if scene.band:
+  if config.preset == 'transfer':
     return (masks.eye_crops(picture, scene.eyes, side),)
   crops = masks.eye_crops(image, scene.eyes, side)
   codes = scene.code

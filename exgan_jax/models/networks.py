@@ -17,18 +17,10 @@ from jax.sharding import Mesh
 
 from exgan_jax.config import Config
 from exgan_jax.models import masks
-from exgan_jax.models.autoencoder import (
-  Compressor,
-  CompressorConfig,
-  EyeEncoder,
-)
-from exgan_jax.models.discriminator import (
-  Discriminator,
-  DiscriminatorConfig,
-  EyeDiscriminator,
-)
-from exgan_jax.models.generator import Generator, GeneratorConfig
-from exgan_jax.models.transfer import TransferConfig, TransferNetwork
+from exgan_jax.models.autoencoder import Compressor, EyeEncoder
+from exgan_jax.models.discriminator import Discriminator, EyeDiscriminator
+from exgan_jax.models.generator import Generator
+from exgan_jax.models.transfer import TransferNetwork
 from exgan_jax.runtime import sharding
 
 Params = dict[str, Any]
@@ -67,61 +59,64 @@ class Network:
 
 def make_generator(config: Config) -> Network:
   """Returns the structure of the generator, or of the compressor."""
-  dtype = jnp.dtype(config.compute_dtype)
   if config.preset == 'compressor':
-    return _structure(Compressor, _compressor_shape(config))
+    return _structure(config, Compressor, **_compressor_shape(config))
   if config.preset == 'transfer':
-    shape = TransferConfig(4 * config.generator_width, dtype)
-    return _structure(TransferNetwork, shape)
+    return _structure(config, TransferNetwork, width=4 * config.generator_width)
   return _structure(
+    config,
     Generator,
-    GeneratorConfig(
-      in_channels=4 + _exemplar_channels(config),
-      width=config.generator_width,
-      dilations=tuple(2 ** (i + 1) for i in range(config.dilations)),
-      code_size=2 * config.code_size if config.exemplar == 'code' else 0,
-      crop_side=masks.eye_side(config.resolution),
-      dtype=dtype,
-    ),
+    in_channels=4 + _exemplar_channels(config),
+    width=config.generator_width,
+    dilations=tuple(2 ** (i + 1) for i in range(config.dilations)),
+    code_size=2 * config.code_size if config.exemplar == 'code' else 0,
+    crop_side=masks.eye_side(config.resolution),
   )
 
 
 def make_discriminator(config: Config) -> Network:
   """Returns the structure of the discriminator."""
-  shape = DiscriminatorConfig(
-    in_channels=3 + _exemplar_channels(config),
-    width=config.discriminator_width,
+  shape = {
+    'in_channels': 3 + _exemplar_channels(config),
+    'width': config.discriminator_width,
+  }
+  if config.preset == 'transfer':
+    return _structure(config, EyeDiscriminator, **shape)
+  return _structure(
+    config,
+    Discriminator,
+    **shape,
     resolution=config.resolution,
     crop_side=masks.crop_side(config.resolution),
     # The codes of the exemplar and of the judged picture.
     code_size=4 * config.code_size if config.exemplar == 'code' else 0,
-    dtype=jnp.dtype(config.compute_dtype),
   )
-  if config.preset == 'transfer':
-    return _structure(EyeDiscriminator, shape)
-  return _structure(Discriminator, shape)
 
 
 def make_encoder(config: Config) -> Network:
   """Returns the structure of the compressor's encoder."""
-  return _structure(EyeEncoder, _compressor_shape(config))
+  return _structure(config, EyeEncoder, **_compressor_shape(config))
 
 
-def _compressor_shape(config: Config) -> CompressorConfig:
-  return CompressorConfig(
-    crop_side=masks.eye_side(config.resolution),
-    width=config.compressor_width,
-    code_size=config.code_size,
-    dtype=jnp.dtype(config.compute_dtype),
-  )
+def _compressor_shape(config: Config) -> dict[str, int]:
+  return {
+    'crop_side': masks.eye_side(config.resolution),
+    'width': config.compressor_width,
+    'code_size': config.code_size,
+  }
 
 
 def _exemplar_channels(config: Config) -> int:
   return 4 if config.exemplar == 'image' else 0
 
 
-def _structure(module: Callable[..., nnx.Module], shape: Any) -> Network:
-  instance = nnx.eval_shape(lambda: module(shape, rngs=nnx.Rngs(0)))
+def _structure(
+  config: Config, module: Callable[..., nnx.Module], **shape: Any
+) -> Network:
+  dtype = jnp.dtype(config.compute_dtype)
+  instance = nnx.eval_shape(
+    lambda: module(**shape, dtype=dtype, rngs=nnx.Rngs(0))
+  )
   graph, params = nnx.split(instance, nnx.Param)
   return Network(graph, nnx.to_pure_dict(params))
 

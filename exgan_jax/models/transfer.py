@@ -82,14 +82,6 @@ class Fields:
   paint: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class TransferConfig:
-  """Channels and type of the network's features."""
-
-  width: int
-  dtype: jnp.dtype = jnp.float32
-
-
 class TransferNetwork(nnx.Module):
   """Predicts the fields from the holed band and the aligned reference.
 
@@ -98,10 +90,10 @@ class TransferNetwork(nnx.Module):
   fields.
   """
 
-  def __init__(self, config: TransferConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    self.dtype = config.dtype
-    layer: dict[str, Any] = {'dtype': config.dtype, 'rngs': rngs}
+  def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    c = width
+    self.dtype = dtype
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
     self.first = Conv(_CHANNELS * CELL**2, c, **layer)
     self.blocks = nnx.List(
       [

@@ -1,7 +1,6 @@
 """The real loop on a shrunk configuration."""
 
 import dataclasses
-import errno
 import fcntl
 import json
 import pathlib
@@ -10,7 +9,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from orbax.checkpoint import v1 as ocp
 from PIL import Image
 
 from exgan_jax import config as config_lib
@@ -18,7 +16,7 @@ from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.errors import InputError
 from exgan_jax.runtime import sharding
 from exgan_jax.training.checkpoint import FOLDER, Checkpoints, steps_of
-from exgan_jax.training.loop import SampleSheets, _run, sample_source, train
+from exgan_jax.training.loop import SampleSheets, _run, train
 from exgan_jax.training.metric_writer import MetricWriter
 from tfds_celeb_id import synth_id
 
@@ -103,7 +101,7 @@ def test_a_run_cut_off_ends_bitwise_where_a_whole_one_does(
 ):
   cut = _copy(config, tmp_path)
   shutil.rmtree(pathlib.Path(cut.workdir, FOLDER, '12'))
-  # What a killed process leaves: a line begun, a checkpoint begun.
+  # A killed process leaves an incomplete line and an incomplete checkpoint.
   with pathlib.Path(cut.workdir, 'metrics.jsonl').open('a') as file:
     file.write('{"step": 13, "l1_')
   begun = pathlib.Path(cut.workdir, FOLDER, '12.orbax-checkpoint-tmp')
@@ -117,7 +115,7 @@ def test_a_run_cut_off_ends_bitwise_where_a_whole_one_does(
   assert lines == expected
 
 
-# What Orbax's threads say when the read they belong to has failed.
+# Threads of Orbax fail with the read.
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize(
   'damage', ['empty folder', 'no metadata', 'truncated file', 'no position']
@@ -144,25 +142,24 @@ def test_a_damaged_checkpoint_is_skipped(config, whole, tmp_path, damage):
   _assert_equal(restored[0], whole)
 
 
-def test_a_checkpoint_with_removed_empty_fields_is_restored(
-  config, whole, tmp_path
-):
+def test_a_checkpoint_with_removed_fields_is_restored(config, whole, tmp_path):
   """Version 0.2 and earlier stored empty lists beside the arrays."""
   cut = _copy(config, tmp_path)
   shutil.rmtree(pathlib.Path(cut.workdir, FOLDER, '12'))
   parts = {
     'state': vars(whole) | {'generator_statistics': []},
     'model': {'generator': whole.average, 'encoder': {}, 'statistics': []},
+    'data': {'records': 'x'},
   }
-  with ocp.training.Checkpointer(
-    pathlib.Path(cut.workdir, FOLDER)
-  ) as checkpointer:
-    checkpointer.save_checkpointables(12, parts, force=True)
+  mesh = sharding.make_mesh(4)
+  with Checkpoints(cut.workdir, keep=2) as checkpoints:
+    checkpoints._checkpointer.save_checkpointables(12, parts, force=True)
   with Checkpoints(cut.workdir) as checkpoints:
-    mesh = sharding.make_mesh(4)
+    state, data = checkpoints.restore(cut, mesh)
     step, model = checkpoints.restore_model(cut, mesh)
-    assert step == 12
-    _assert_equal(model.generator, whole.average)
+  _assert_equal(state, whole)
+  _assert_equal(model.generator, whole.average)
+  assert step == 12 and data == {'records': 'x'}
 
 
 @pytest.mark.parametrize(
@@ -179,23 +176,27 @@ def test_a_hostile_data_position_is_refused(config, whole, tmp_path, position):
 
 
 def test_other_records_are_refused(config, whole, tmp_path):
-  builder = synth_id.Builder(
+  synth_id.Builder(
     data_dir=str(tmp_path / 'other'), people=4, pictures=2, workers=0
-  )
-  builder.download_and_prepare()
+  ).download_and_prepare()
   other = _copy(config, tmp_path, data_dir=str(tmp_path / 'other'), steps=16)
   with pytest.raises(InputError, match='not those that the run'):
     train(other)
 
 
-def test_two_processes_do_not_share_a_workdir(config, whole, tmp_path):
+def test_a_workdir_in_use_or_of_another_run_is_refused(config, whole, tmp_path):
   copy = _copy(config, tmp_path, steps=16)
   before = pathlib.Path(copy.workdir, 'config.json').read_text()
   with pathlib.Path(copy.workdir, 'lock').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     with pytest.raises(InputError, match='another process'):
       train(copy)
+  with pytest.raises(InputError, match='--adversarial-weight'):
+    train(dataclasses.replace(copy, adversarial_weight=0.5))
   assert pathlib.Path(copy.workdir, 'config.json').read_text() == before
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match='cannot write'):
+    train(dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w')))
 
 
 def test_samples_show_people_spread_over_the_split(config, monkeypatch):
@@ -207,27 +208,16 @@ def test_samples_show_people_spread_over_the_split(config, monkeypatch):
     return evaluation_batches(records, *args, positions=positions, **kwargs)
 
   monkeypatch.setattr(eval_batches, 'evaluation_batches', watched)
-  # The split `test` in the place of `validation`, which has one person here.
-  monkeypatch.setattr(
-    train_batches,
-    'Records',
-    lambda data, name, _, make=train_batches.Records: make(data, name, 'test'),
-  )
+  # `validation` has one person here, `test` has three.
+  records = train_batches.Records(config.data_dir, 'synth_id', 'test')
   SampleSheets(
     config,
     sharding.make_mesh(4),
     pathlib.Path(config.workdir),
-    *sample_source(config),
+    *(records, 'test'),
   )
   assert len(shown) == 8
   assert len(set(shown)) == 3
-
-
-def test_another_configuration_does_not_take_over_a_workdir(config, whole):
-  other = dataclasses.replace(config, adversarial_weight=0.5)
-  with pytest.raises(InputError, match='--adversarial-weight'):
-    train(other)
-  assert config_lib.load(pathlib.Path(config.workdir, 'config.json')) == config
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
@@ -240,13 +230,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
   with pytest.raises(InputError, match='at step') as caught:
     train(wild)
   assert '\n' not in str(caught.value)
-
-
-def test_a_workdir_that_cannot_be_written(config, tmp_path):
-  (tmp_path / 'file').write_text('')
-  blocked = dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w'))
-  with pytest.raises(InputError, match='cannot write'):
-    train(blocked)
 
 
 @pytest.mark.parametrize('way', ['no room', 'an error while writing'])
@@ -282,23 +265,10 @@ def test_a_full_disk_ends_a_run_only_at_the_last_checkpoint(
   assert steps_of(run.workdir) == [4, 12]
 
 
-class FullFile:
-  """A file on a disk without room."""
-
-  def write(self, text):
-    """Takes it."""
-
-  def flush(self):
-    """Cannot keep it."""
-    raise OSError(errno.ENOSPC, 'No space left on device')
-
-  close = flush
-
-
-def test_measurements_that_cannot_be_written_are_given_up(tmp_path, caplog):
+def test_metrics_that_cannot_be_written_are_dropped(tmp_path, caplog):
   with MetricWriter(tmp_path, 0) as writer:
     writer._file.close()
-    writer._file = FullFile()
+    writer._file = open('/dev/full', 'w')  # noqa: SIM115
     _run([lambda: writer.write(1, {'l1': 0.5})])
   assert 'No space left on device' in caplog.text
   with pytest.raises(OSError, match='name'):
