@@ -1,4 +1,4 @@
-"""The configuration of a run, with presets and network sizes.
+"""The configuration of a run: one frozen dataclass, its presets and sizes.
 
 Every field of `Config` is a flag of `exgan train`.
 """

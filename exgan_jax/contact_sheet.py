@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures with enlarged strips of their eyes."""
+"""Contact sheets: rows of pictures, each with a zoomed strip of its eyes."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from exgan_jax.errors import InputError
     ('code', {'perceptual_weight': 0.01}),
   ],
 )
-def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):
+def test_presets_of_the_paper_differ_in_the_exemplar(preset, difference):
   gan, other = config_lib.make('gan'), config_lib.make(preset)
   assert (gan.exemplar, other.exemplar) in {('none', 'image'), ('none', 'code')}
   assert dataclasses.replace(gan, preset=preset, **difference) == other
@@ -70,7 +70,7 @@ def test_save_and_load_round_trip(tmp_path):
   'text',
   [None, '', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
 )
-def test_a_hostile_file_is_refused(tmp_path, text):
+def test_a_damaged_file_is_refused(tmp_path, text):
   path = tmp_path / 'config.json'
   if text is not None:
     path.write_text(text)
@@ -78,7 +78,7 @@ def test_a_hostile_file_is_refused(tmp_path, text):
     config_lib.load(path)
 
 
-def test_a_run_made_with_removed_options_is_read(tmp_path):
+def test_configurations_of_older_versions_are_read(tmp_path):
   path, config = tmp_path / 'config.json', config_lib.make('reference')
   fields = dataclasses.asdict(config) | {
     **{'warp_reference': False, 'injection': 'none', 'exemplar': 'image'},
@@ -92,7 +92,7 @@ def test_a_run_made_with_removed_options_is_read(tmp_path):
       config_lib.load(path)
 
 
-def test_the_fingerprint_tells_what_a_step_computes():
+def test_the_fingerprint_covers_what_a_step_computes():
   base = config_lib.make()
   assert config_lib.fingerprint(base) == config_lib.fingerprint(
     dataclasses.replace(base, steps=7, workdir='elsewhere', log_every=1)
@@ -103,6 +103,6 @@ def test_the_fingerprint_tells_what_a_step_computes():
     assert config_lib.first_difference(base, other) in change
 
 
-def test_a_whole_number_is_a_float_where_one_is_wanted():
+def test_integers_are_converted_to_floats():
   one, same = (config_lib.make(adversarial_weight=v) for v in (1, 1.0))
   assert config_lib.fingerprint(one) == config_lib.fingerprint(same)

@@ -82,8 +82,8 @@ def test_agrees_with_pytorch(arrays, file):
   np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
-def test_as_a_loss_its_slope_is_bounded_where_features_vanish(file):
-  # Biases so low that the first features are 0 but for a few.
+def test_gradients_are_bounded_if_features_vanish(file):
+  # Low biases make most features of the first layer 0.
   weights = lpips.load(file)
   name = 'AlexNet_0/Conv_0/bias'
   weights[name] = weights[name] - 6.0
@@ -131,8 +131,8 @@ def test_a_weight_of_lpips_needs_its_file(make, tmp_path):
     make(config)
 
 
-def test_strips_have_the_corners_in_one_place():
-  # Each corner lights a channel of its own, in a turned and small picture.
+def test_strips_are_aligned():
+  # One channel per corner, in a rotated and smaller picture.
   at = np.array(lpips.STRIP) - np.array([100, 40])
   turned = at @ np.array([[0.8, 0.6], [-0.6, 0.8]]) / 3 + np.array([30, 28])
   rows, columns = np.indices((64, 64))
@@ -147,7 +147,7 @@ def test_strips_have_the_corners_in_one_place():
     assert abs(row - y) <= 2 and abs(column - x) <= 2
 
 
-def test_it_is_part_of_the_loss(file):
+def test_lpips_is_part_of_the_loss(file):
   from exgan_jax.perf import bench
 
   config = config_lib.make(

@@ -49,7 +49,7 @@ def test_hole_masks_match_a_loop_over_pixels(eyes, boxes):
   np.testing.assert_array_equal(got[0], _loop_mask(eyes, boxes))
 
 
-def test_composite_keeps_known_pixels_even_beside_nan():
+def test_composite_keeps_known_pixels_next_to_nan():
   image = jnp.ones((1, 4, 4, 3))
   mask = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2].set(1.0)
   painted = jnp.full((1, 4, 4, 3), jnp.nan).at[0, 1, 2].set(0.5)
@@ -148,7 +148,7 @@ def test_cutting_what_was_pasted_gives_it_back():
 
 
 @pytest.mark.parametrize('resolution', [32, 64, 96, 128, 160, 256])
-def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
+def test_a_crop_contains_the_largest_box(resolution):
   rng = np.random.default_rng(resolution)
   eyes = rng.uniform(0.3, 0.7, (8, 2, 2)) * resolution
   eyes[:, 1] = eyes[:, 0]
@@ -161,7 +161,7 @@ def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
   )
 
 
-def test_nearness_is_one_at_an_eye_and_falls_off_the_same_all_around():
+def test_nearness_is_a_gaussian():
   near = masks.nearness(jnp.asarray([[[5.0, 6.0], [14.0, 6.0]]]), 20)
   assert near.shape == (1, 20, 20, 1)
   field = np.asarray(near)[0, ..., 0]

@@ -1,4 +1,4 @@
-"""Shapes and behaviour of the networks."""
+"""Shapes and behavior of the networks."""
 
 import dataclasses
 
@@ -82,7 +82,7 @@ def test_generator_paints_float32_in_range(config, channels):
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
 
 
-def test_what_the_hole_hides_does_not_reach_the_generator():
+def test_the_generator_does_not_see_the_hole():
   scene = _scene(TINY)
   other = dataclasses.replace(
     scene, image=jnp.where(scene.mask > 0, -scene.image, scene.image)
@@ -95,7 +95,7 @@ def test_what_the_hole_hides_does_not_reach_the_generator():
     np.testing.assert_array_equal(a, b)
 
 
-def test_every_pixel_of_the_hole_sees_all_around_it():
+def test_the_receptive_field_covers_the_hole():
   generator, params = _made(TINY, state_lib.make_generator)
   (picture,) = generator_input(TINY, _scene(TINY, batch=1))
 
@@ -106,7 +106,7 @@ def test_every_pixel_of_the_hole_sees_all_around_it():
   assert bool(seen[:, 4:28].all())
 
 
-def test_every_number_of_the_code_reaches_the_hole():
+def test_the_generator_uses_the_whole_code():
   config = _config('code')
   generator, params = _made(config, state_lib.make_generator)
   picture, code = generator_input(config, _scene(config))
@@ -118,7 +118,7 @@ def test_every_number_of_the_code_reaches_the_hole():
     assert bool((jnp.abs(slope) > 0).all())
 
 
-def test_a_code_is_laid_down_where_its_eye_is():
+def test_a_code_is_injected_at_its_eye():
   layer = CodeInjection(2, 6, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
   code = jnp.asarray([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
   centers = jnp.asarray([[[4.0, 5.0], [12.5, 8.0]]])
@@ -128,7 +128,7 @@ def test_a_code_is_laid_down_where_its_eye_is():
   np.testing.assert_allclose(drawn[4:7, 3:6], left, rtol=1e-5, atol=1e-6)
   drawn[4:7, 3:6] = 0.0
   assert not drawn.any()
-  # The other eye, between two pixels: half of the map on each side.
+  # The other eye is between two pixels, which get half of the map each.
   other = np.asarray(layer(zeros, code[:, ::-1], centers))[0]
   right = (code[0, 2::-1] @ layer.right.kernel[...]).reshape(3, 3, 2)
   spread = np.zeros((3, 4, 2))
@@ -157,7 +157,7 @@ def test_the_discriminator_uses_all_inputs(preset, channels, codes):
   assert bool((jnp.abs(to_codes).sum(axis=0) > 0).all())
 
 
-def test_the_code_discriminator_sees_the_code_of_the_picture_it_judges():
+def test_the_code_discriminator_sees_the_code_of_the_picture():
   config = _config('code')
   scene, encoder = _scene(config), _encoder(config)
   codes = [
@@ -175,16 +175,16 @@ def test_the_eye_discriminator_returns_logits_of_patches():
   scene = _scene(config)
   (crops,) = discriminator_input(config, scene, {}, scene.image)
   logits = discriminator(params, crops)
-  # Crops of 16 pixels, a patch for each 4 of them, two eyes.
+  # Two eyes of 16 x 16 pixels, one patch per 4 x 4 pixels.
   assert crops.shape == (2, 2, 16, 16, 7)
   assert logits.shape == (2, 2 * 4 * 4) and logits.dtype == jnp.float32
-  # It sees every channel of both crops, and of its own picture alone.
+  # Logits depend on all channels of both crops, of their own picture only.
   slopes = jax.grad(lambda x: discriminator(params, x)[0].sum())(crops)
   seen = jnp.abs(slopes).sum(axis=(2, 3)) > 0
   assert bool(seen[0].all()) and not bool(seen[1].any())
 
 
-def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():
+def test_codes_are_normalized_and_eyes_share_an_encoder():
   config = _config('compressor')
   encoder = state_lib.make_encoder(config)
   params = state_lib.init_params(encoder, jax.random.key(0))
@@ -198,7 +198,7 @@ def test_codes_have_a_mean_square_of_one_and_one_encoder_for_both_eyes():
   np.testing.assert_allclose(codes, swapped[:, ::-1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_compressor_has_a_decoder_a_side():
+def test_the_compressor_has_one_decoder_per_side():
   config = _config('compressor')
   compressor, params = _made(config, state_lib.make_generator)
   crops = jnp.ones((1, 2, 8, 8, 3)) * 0.5

@@ -1,4 +1,4 @@
-"""Filled holes against a direct solution, and blur against its weights."""
+"""Hole filling against a direct solution, and Gaussian blur."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +27,7 @@ def _two_holes():
 
 
 def _solved(values, known):
-  """The same by a linear system: each unknown is the mean of neighbours."""
+  """Solves the linear system: each unknown is the mean of its neighbors."""
   height, width = known.shape
   index = np.arange(height * width).reshape(height, width)
   padded = np.pad(index, 1, mode='edge')
@@ -60,23 +60,23 @@ def test_agrees_with_a_direct_solution(where, sigma):
   elif where == 'large':
     known[6:27, 5:26] = 0
   expected = _solved(values, known)
-  # Coarse to fine with a fixed number of sweeps: two grey levels of 255.
+  # Coarse to fine with a fixed number of sweeps: two gray levels of 255.
   np.testing.assert_allclose(_filled(values, known), expected, atol=2 / 128)
 
 
-def test_where_nothing_is_known_it_is_zero():
+def test_zero_if_nothing_is_known():
   got = _filled(np.full((SIDE, SIDE), np.nan), np.zeros((SIDE, SIDE)))
   np.testing.assert_array_equal(got, 0)
 
 
 @pytest.mark.parametrize('shape', [(2, 2), (6, 10), (5, 7), (1, 8)])
-def test_any_size_will_do(shape):
+def test_any_size(shape):
   known = np.ones(shape)
   known[0, 0] = 0
   np.testing.assert_allclose(_filled(np.full(shape, 3.0), known), 3, rtol=1e-6)
 
 
-def test_pictures_and_channels_do_not_mix():
+def test_pictures_and_channels_are_independent():
   values = np.random.default_rng(0).random((2, SIDE, SIDE, 2), np.float32)
   known = np.stack([_two_holes(), _two_holes()[::-1]])[..., None]
   got = shading.fill_holes(jnp.asarray(values), jnp.float32(known))
@@ -87,7 +87,7 @@ def test_pictures_and_channels_do_not_mix():
 
 
 @pytest.mark.parametrize('sigma', [0.5, 3.0, 12.0])
-def test_blur_is_gaussian_with_weights_that_add_up_to_one(sigma):
+def test_blur_is_a_normalized_gaussian(sigma):
   image = np.random.default_rng(0).random((1, 12, 17, 2), np.float32)
   got = np.asarray(shading.blur(jnp.asarray(image), sigma))
   expected = image[0].astype(np.float64)

@@ -87,21 +87,21 @@ def _model(scale=0.0, blend=None, seed=0):
   return dataclasses.replace(model, generator=model.generator | heads)
 
 
-def test_untrained_it_is_the_closed_form_but_for_the_blend():
+def test_an_untrained_network_blends_the_closed_form():
   inputs, model = _inputs(), _model()
   painted, fields = networks.make_generator(CONFIG)(model.generator, inputs)
   for name in ('flow', 'brightness', 'colour', 'contrast', 'paint'):
     assert not getattr(fields, name).any(), name
   blend = 1 / (1 + np.exp(-3.0))
   np.testing.assert_allclose(fields.blend, blend, rtol=1e-6)
-  # So little of the high band is not taken.
+  # The rest of the high band is missing.
   moved = warp.sample(inputs.reference, transfer.positions(inputs))
   high = moved - shading.blur(moved, 5 / 128 * SIDE)
   expected = transfer.closed_form(inputs) - (1 - blend) * high
   np.testing.assert_allclose(painted, expected, atol=1e-5)
 
 
-def test_with_the_whole_reference_it_paints_what_the_baseline_does():
+def test_without_blending_it_equals_the_baseline():
   batch = _batch()
   painted = np.asarray(_paint(_model(blend=30.0), batch)) * 255
   hole = _hole(batch)
@@ -111,12 +111,11 @@ def test_with_the_whole_reference_it_paints_what_the_baseline_does():
   np.testing.assert_array_equal(
     np.where(hole, 0, clone), np.where(hole, 0, host['image'])
   )
-  # Light is relaxed in a fixed number of sweeps, here from the band and there
-  # from the whole picture.
+  # The baseline fills the whole picture, the network only the band.
   apart = np.abs(painted - clone)[np.broadcast_to(hole, clone.shape)]
   assert apart.mean() < 1 and apart.max() < 5
   assert np.abs(painted - host['image'])[:, hole[0, ..., 0]].mean() > 10
-  # Five per cent of the high band are missing before training.
+  # An untrained network drops 5 % of the high band.
   untrained = np.asarray(_paint(_model(), batch)) * 255
   assert 0.1 < np.abs(untrained - painted).max() < 8
 
@@ -131,7 +130,7 @@ EYES = {
 
 
 @pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
-def test_known_pixels_are_kept_and_hidden_ones_reach_nothing(eyes):
+def test_known_pixels_are_kept_and_hidden_ones_ignored(eyes):
   batch = _batch()
   batch['eyes'] = jnp.float32([eyes, eyes])
   batch['corners'] = jnp.full((2, 4, 2), jnp.nan)
@@ -148,7 +147,7 @@ def test_known_pixels_are_kept_and_hidden_ones_reach_nothing(eyes):
     np.testing.assert_array_equal(_paint(model, other), painted)
 
 
-def test_what_lies_beyond_the_band_repeats_its_edge():
+def test_edge_rows_of_the_band_are_repeated():
   batch = _batch()
   batch['eyes'] = jnp.float32([EYES['beyond the band']] * 2)
   scene = make_scene(CONFIG, batch, {})
@@ -160,7 +159,7 @@ def test_what_lies_beyond_the_band_repeats_its_edge():
       np.testing.assert_array_equal(painted[:, row, x], painted[:, 15, x])
 
 
-def test_the_band_goes_back_to_its_rows():
+def test_the_band_is_pasted_to_its_rows():
   batch = _batch()
   scene = make_scene(CONFIG, batch, {})
   image = batch['image'].astype(jnp.float32) / 127.5 - 1
@@ -172,7 +171,7 @@ def test_the_band_goes_back_to_its_rows():
 
 
 @pytest.mark.parametrize('painted', [(True, True), (True, False)])
-def test_lids_are_masked_where_they_are_thought_to_be(painted):
+def test_holes_are_at_the_misplaced_lids(painted):
   batch = _batch()
   misplaced = jnp.broadcast_to(jnp.float32([3, -2]), (2, 4, 2))
   lids = jnp.float32([(0.3, 0.2), (0, 0)])
@@ -187,20 +186,20 @@ def test_lids_are_masked_where_they_are_thought_to_be(painted):
   np.testing.assert_array_equal(
     scene.mask[0, ..., 0], each[0].max(axis=0)[top : top + SIDE // 2]
   )
-  # Without lids holes are boxes, around the misplaced eyes too.
+  # Boxes are misplaced too.
   boxes = masks.hole_masks(
     batch['eyes'] + misplaced[:, :2], batch['boxes'], SIDE
   )
   top = int(scene.band.top[1])
   np.testing.assert_array_equal(scene.mask[1], boxes[1, top : top + SIDE // 2])
-  # What the loss compares with stays where it is.
+  # The loss uses the true corners.
   down = jnp.stack([jnp.zeros(2), scene.band.top.astype(jnp.float32)], axis=-1)
   np.testing.assert_allclose(
     scene.band.corners, batch['corners'] - down[:, None], atol=1e-5
   )
 
 
-def test_a_constant_flow_moves_the_eyes_by_it():
+def test_a_constant_flow_moves_the_eyes():
   inputs = _inputs()
   flow = jnp.broadcast_to(jnp.float32([2.5, -1.25]), (2, 8, 16, 2))
   shift = jnp.einsum('bij,j->bi', inputs.matrix[..., :2], flow[0, 0, 0])
@@ -214,7 +213,7 @@ def test_a_constant_flow_moves_the_eyes_by_it():
   )
 
 
-def test_fields_do_what_they_say():
+def test_effect_of_each_field():
   inputs = _inputs()
   plain = _fields(inputs)
   kept = transfer.compose(inputs, plain)
@@ -234,7 +233,7 @@ def test_fields_do_what_they_say():
     np.testing.assert_allclose(composed, expected, atol=1e-5)
 
 
-def test_nothing_is_learnt_through_the_light():
+def test_no_gradient_flows_through_the_shading():
   inputs = _inputs()
 
   def total(reference):
@@ -249,29 +248,29 @@ def _losses(inputs, fields, corners, reference_corners):
   return transfer.regularization(inputs, fields, corners, reference_corners)[1]
 
 
-def test_the_corner_loss_measures_how_far_corners_are_off():
+def test_the_corner_loss_is_the_distance_of_corners():
   scene = make_scene(CONFIG, _batch(), {})
   inputs, corners = scene.band.inputs, scene.band.corners
-  # References whose corners lie exactly where the matrix takes them.
+  # Reference corners that fit the matrix exactly.
   there = warp.apply(inputs.matrix, corners)
   errors = []
   for shift in (0.0, 1.0, 2.0):
     flow = jnp.full_like(_fields(inputs).flow, shift)
     terms = _losses(inputs, _fields(inputs, flow=flow), corners, there)
     errors.append(float(terms['corner_error']))
-    # Staying costs nothing, and a constant flow a little.
+    # A constant flow costs a little.
     variation = 0.02 * shift / (12 / 128 * SIDE)
     np.testing.assert_allclose(terms['field_variation'], variation, atol=1e-6)
     assert float(terms['painted_fraction']) == 0
-  # In parts of the side; the root is rounded off at a thousandth of a pixel.
+  # Relative to the side; smoothed below a thousandth of a pixel.
   expected = np.array([0, 1, 2]) * np.sqrt(2) / SIDE
   np.testing.assert_allclose(errors, expected, atol=1e-4)
 
 
-def test_a_flow_of_corners_is_read_where_they_are():
+def test_the_corner_loss_samples_the_flow_at_corners():
   scene = make_scene(CONFIG, _batch(), {})
   inputs = scene.band.inputs
-  # As large as the place itself: at (x, y) the flow is (x, y) / 8.
+  # The flow at (x, y) is (x, y) / 8.
   cells = warp.grid(SIDE // 8, SIDE // 4)[None] * 4 + 1.5
   flow = jnp.broadcast_to(cells / 8, (2, *cells.shape[1:]))
   there = warp.apply(inputs.matrix, scene.band.corners * 1.125)
@@ -279,7 +278,7 @@ def test_a_flow_of_corners_is_read_where_they_are():
   assert float(terms['corner_error']) < 1e-4
 
 
-def test_unknown_corners_are_guessed_from_the_eyes_in_both_pictures():
+def test_unknown_corners_are_estimated_in_both_pictures():
   batch = _batch()
   batch['corners'] = batch['corners'].at[0, 2, 1].set(jnp.nan)
   corners, others = eye_corners(batch)

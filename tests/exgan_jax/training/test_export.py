@@ -1,4 +1,4 @@
-"""A model in two files: what is written is read, and nothing else is."""
+"""Export of a model to two files, and reading it back."""
 
 import dataclasses
 import json
@@ -40,19 +40,19 @@ def _same(one, other):
   return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_a_run_and_its_export_are_the_same_model(workdir, folder):
+def test_an_exported_model_equals_its_run(workdir, folder):
   config, model = export.restore(workdir)
   again, ours = export.restore(folder)
   assert _same(model, ours)
   bare = dataclasses.replace(config, data_dir='', workdir='')
   assert again == bare
-  # Nothing in it tells of the machine.
+  # It contains no paths of the machine.
   assert str(workdir) not in (folder / 'config.json').read_text()
   names = {path.name for path in folder.iterdir()}
   assert names == {'config.json', 'weights.safetensors'}
 
 
-def test_the_code_model_takes_its_encoder_along(tmp_path):
+def test_the_code_model_includes_its_encoder(tmp_path):
   config, model = drawn.untrained('code')
   save(config, tmp_path / 'config.json')
   arrays = {
@@ -100,7 +100,7 @@ def test_other_files_are_refused(folder, tmp_path):
     export.restore(folder)
 
 
-def test_the_model_inside_the_package_paints():
+def test_the_pretrained_model_can_be_read():
   config, model = export.restore()
   assert config.preset == 'transfer' and config.resolution >= 128
   assert not any((config.workdir, config.data_dir, config.lpips))

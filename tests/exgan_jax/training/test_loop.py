@@ -1,4 +1,4 @@
-"""The real loop on a shrunk configuration."""
+"""The training loop on a small configuration."""
 
 import dataclasses
 import fcntl
@@ -36,7 +36,7 @@ def config(synth_data, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(config):
-  """A run from beginning to end."""
+  """The state of a complete run."""
   return train(config)
 
 
@@ -55,7 +55,7 @@ def _lines(workdir):
   return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_run_leaves_what_the_contract_says(config, whole):
+def test_files_of_a_run(config, whole):
   workdir = pathlib.Path(config.workdir)
   assert int(whole.step) == 12
   assert config_lib.load(workdir / 'config.json') == config
@@ -72,14 +72,14 @@ def test_a_run_leaves_what_the_contract_says(config, whole):
       assert sheet.size[0] > 4 * 128
 
 
-def test_training_makes_the_hole_better(config, whole, tmp_path):
+def test_training_reduces_the_error(config, whole, tmp_path):
   longer = _copy(config, tmp_path, steps=60, log_every=6)
   train(longer)
   errors = [line['l1_hole'] for line in _lines(longer.workdir)]
   assert np.mean(errors[-3:]) < 0.9 * np.mean(errors[:3])
 
 
-def test_a_run_begins_with_reconstruction_alone(config, tmp_path):
+def test_the_warm_up_uses_no_discriminator(config, tmp_path):
   warmed = dataclasses.replace(
     config, workdir=str(tmp_path / 'warmed'), warmup_steps=6
   )
@@ -90,15 +90,13 @@ def test_a_run_begins_with_reconstruction_alone(config, tmp_path):
   assert played == [False, False, True, True]
 
 
-def test_the_same_command_again_changes_nothing(config, whole):
+def test_repeating_a_finished_run_changes_nothing(config, whole):
   before = _lines(config.workdir)
   _assert_equal(train(config), whole)
   assert _lines(config.workdir) == before
 
 
-def test_a_run_cut_off_ends_bitwise_where_a_whole_one_does(
-  config, whole, tmp_path
-):
+def test_a_resumed_run_is_bitwise_equal(config, whole, tmp_path):
   cut = _copy(config, tmp_path)
   shutil.rmtree(pathlib.Path(cut.workdir, FOLDER, '12'))
   # A killed process leaves an incomplete line and an incomplete checkpoint.
@@ -166,7 +164,7 @@ def test_a_checkpoint_with_removed_fields_is_restored(config, whole, tmp_path):
   'position',
   ['null', '[1]', '{}', '{"iterator": {"next_index": "x"}, "records": ""}'],
 )
-def test_a_hostile_data_position_is_refused(config, whole, tmp_path, position):
+def test_a_damaged_data_position_is_refused(config, whole, tmp_path, position):
   cut = _copy(config, tmp_path, steps=16)
   path = pathlib.Path(cut.workdir, FOLDER, '12', 'data', 'data.json')
   assert json.loads(path.read_text())['iterator']
@@ -199,7 +197,7 @@ def test_a_workdir_in_use_or_of_another_run_is_refused(config, whole, tmp_path):
     train(dataclasses.replace(config, workdir=str(tmp_path / 'file' / 'w')))
 
 
-def test_samples_show_people_spread_over_the_split(config, monkeypatch):
+def test_samples_show_different_people(config, monkeypatch):
   shown = []
   evaluation_batches = eval_batches.evaluation_batches
 
@@ -220,7 +218,7 @@ def test_samples_show_people_spread_over_the_split(config, monkeypatch):
   assert len(set(shown)) == 3
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
+def test_a_non_finite_loss_stops_the_run(config, whole, tmp_path):
   wild = dataclasses.replace(
     config,
     workdir=str(tmp_path / 'wild'),
@@ -233,7 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, whole, tmp_path):
 
 
 @pytest.mark.parametrize('way', ['no room', 'an error while writing'])
-def test_a_full_disk_ends_a_run_only_at_the_last_checkpoint(
+def test_a_full_disk_only_fails_the_last_checkpoint(
   config, whole, tmp_path, monkeypatch, caplog, way
 ):
   fails_at = {8}

@@ -44,7 +44,7 @@ def test_generator_loss_by_hand(kind):
 
 
 @pytest.mark.parametrize('kind', typing.get_args(config.Adversarial))
-def test_the_generator_learns_even_from_a_sure_discriminator(kind):
+def test_the_generator_loss_does_not_saturate(kind):
   slope = jax.grad(losses.generator_loss)(jnp.asarray([-30.0]), kind)
   assert float(slope[0]) < -0.99
 
@@ -65,9 +65,9 @@ def test_reconstruction_loss_is_the_weighted_mean_over_hole_pixels():
 
 def test_reconstruction_loss_at_several_scales():
   image = jnp.zeros((1, 4, 4, 3))
-  # A bright and a dark pixel side by side cancel out at the second scale.
+  # A bright next to a dark pixel cancels out at the second scale.
   moved = image.at[0, 0, 0].set(1.0).at[0, 0, 1].set(-1.0)
-  # Two bright ones add up, at both further scales.
+  # Two bright pixels do not.
   tinted = image.at[0, 0, 0].set(1.0).at[0, 0, 1].set(1.0)
   weight = jnp.zeros((1, 4, 4, 1)).at[0, 0, :2].set(1.0)
   for painted, scales, expected in (

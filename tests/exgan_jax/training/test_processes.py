@@ -1,4 +1,4 @@
-"""The real command in several processes: equal results, and disturbances."""
+"""Training in several processes: equal results, kills and preemption."""
 
 import os
 import random
@@ -52,14 +52,14 @@ def _relative(ours, theirs):
 
 
 def _first_gradients(run):
-  """Adam's first moments after each network's first step: 0.1 of the gradient.
+  """Returns Adam's first moments after the first step, 0.1 of the gradient.
 
-  Parameters are no measure of it: Adam's first step is as long where the
-  gradient is a mere rounding error, and does not depend on its scale.
+  Parameters would not do: Adam's first step does not depend on the scale of the
+  gradient, even if that is only a rounding error.
   """
   return {
     'generator': run.state(1).generator_optimizer[0].mu,
-    # It is trained from the second step on, after the warm-up.
+    # Trained from the second step on, after the warm-up.
     'discriminator': run.state(2).discriminator_optimizer[0].mu,
   }
 
@@ -99,12 +99,12 @@ def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
       assert apart < PARAMETERS, (name, network)
 
 
-def test_disturbances_leave_no_trace(synth_data, tmp_path):
+def test_kills_and_preemption_do_not_change_the_result(synth_data, tmp_path):
   plan = [(2, 'tell one'), (2, 'kill one')]
   assert chaos(tmp_path, synth_data, plan, random.Random(0)) < 1e-5
 
 
-def test_who_does_not_come_is_named(synth_data, tmp_path):
+def test_missing_processes_are_named(synth_data, tmp_path):
   run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
   address = f'127.0.0.1:{free_port()}'
   (process,) = run.start(
@@ -165,7 +165,7 @@ def _text(path):
   return path.read_text() if path.exists() else ''
 
 
-def test_a_process_that_fails_alone_waits_for_nobody(synth_data, tmp_path):
+def test_a_failing_process_does_not_wait_for_others(synth_data, tmp_path):
   run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
   address = f'127.0.0.1:{free_port()}'
   cluster = {'coordinator': address, 'num_processes': 2}
