@@ -94,15 +94,9 @@ class Config:
   workdir: str = option('', 'folder of the run; an existing run is resumed')
 
   compressor: str = option('', 'workdir of the compressor, for --preset code')
-  self_reference: float = option(
-    0.0, 'share of training pairs made from a single picture'
-  )
-  generator_width: int = option(
-    16, 'channels of the generator at full resolution'
-  )
-  discriminator_width: int = option(
-    16, "channels of the discriminator's first layers"
-  )
+  self_reference: float = option(0.0, 'share of pairs made from one picture')
+  generator_width: int = option(16, 'generator channels at full resolution')
+  discriminator_width: int = option(16, 'channels of the first layers')
   compressor_width: int = option(32, "channels of the compressor's first layer")
   code_size: int = option(128, 'length of the code of one eye')
   dilations: int = option(3, 'number of dilated layers (rates 2, 4, 8, ...)')
@@ -113,55 +107,31 @@ class Config:
   steps: int = option(20_000, 'steps of the whole run')
   seed: int = option(0, 'seed of the parameters and the data order')
 
-  generator_learning_rate: float = option(
-    5e-4, 'learning rate of the generator'
-  )
-  discriminator_learning_rate: float = option(
-    2e-4, 'learning rate of the discriminator'
-  )
+  generator_learning_rate: float = option(5e-4, 'generator learning rate')
+  discriminator_learning_rate: float = option(2e-4, 'learning rate')
   adam_b1: float = option(0.9, "Adam's beta 1")
   adam_b2: float = option(0.999, "Adam's beta 2")
-  decay_steps: int = option(
-    0, 'steps of the cosine decay of the learning rates; 0: none'
-  )
-  warmup_steps: int = option(
-    0, 'first steps, trained without the discriminator'
-  )
+  decay_steps: int = option(0, 'steps of cosine learning rate decay; 0: none')
+  warmup_steps: int = option(0, 'first steps, without the discriminator')
   adversarial_loss: Adversarial = option('non_saturating', 'adversarial loss')
-  adversarial_weight: float = option(
-    0.02, 'weight of the adversarial loss of the generator'
-  )
+  adversarial_weight: float = option(0.02, 'weight of the adversarial loss')
   gradient_penalty: float = option(1.0, 'weight of the R1 gradient penalty')
-  reconstruction_weight: float = option(
-    1.0, 'weight of the L1 loss over the hole'
-  )
+  reconstruction_weight: float = option(1.0, 'weight of L1 in the hole')
   reconstruction_scales: int = option(
     1, 'scales of the L1 loss, each half the resolution of the last'
   )
-  eye_weight: float = option(
-    4.0, 'additional weight of the L1 loss at the eyes'
-  )
-  perceptual_weight: float = option(
-    0.0, 'weight of the perceptual loss between eye codes'
-  )
+  eye_weight: float = option(4.0, 'additional weight of L1 at the eyes')
+  perceptual_weight: float = option(0.0, 'weight of the loss of eye codes')
   lpips: str = option('', 'LPIPS weights (.npz), for --lpips-weight')
   lpips_weight: float = option(0.0, 'weight of LPIPS between the eye strips')
-  ema_decay: float = option(
-    0.999, 'decay of the moving average of the generator weights'
-  )
+  ema_decay: float = option(0.999, 'decay of the average of generator weights')
 
   log_every: int = option(50, 'steps between lines of metrics.jsonl')
   checkpoint_every: int = option(500, 'steps between checkpoints')
-  checkpoints_to_keep: int = option(
-    3, 'how many of the newest checkpoints to keep'
-  )
+  checkpoints_to_keep: int = option(3, 'newest checkpoints to keep')
   sample_every: int = option(500, 'steps between sample sheets')
-  reader_threads: int = option(
-    0, 'threads that read and decode pictures; 0: one per core'
-  )
-  fsdp: int = option(
-    1, 'number of devices that share one copy of the training state'
-  )
+  reader_threads: int = option(0, 'threads that read pictures; 0: automatic')
+  fsdp: int = option(1, 'devices that share one copy of the state')
 
   @property
   def exemplar(self) -> Exemplar:

@@ -143,8 +143,14 @@ def evaluation_batches(
   examples = iter(dataset.to_iter_dataset(options))
   for start in range(0, len(rows), local):
     part = rows[start : start + local]
-    batch = [next(examples) for _ in range(local)]
-    yield _collate(batch, part, part < len(positions))
+    valid = part < len(positions)
+    batch: dict[str, Any] = jax.tree.map(
+      lambda *arrays: np.stack(arrays), *(next(examples) for _ in part)
+    )
+    batch['inputs']['valid'] = valid
+    batch['has_stranger'] &= valid
+    batch['has_truth'] &= valid
+    yield EvaluationBatch(**batch, rows=part.astype(np.int32))
 
 
 def next_positions(position: int, record: Record, count: int) -> list[int]:
@@ -212,18 +218,3 @@ def _example(
     'has_truth': has_truth,
     'irises': irises,
   }
-
-
-def _collate(
-  examples: list[dict[str, Any]], rows: np.ndarray, valid: np.ndarray
-) -> EvaluationBatch:
-  batch: dict[str, Any] = jax.tree.map(lambda *x: np.stack(x), *examples)
-  return EvaluationBatch(
-    inputs=batch['inputs'] | {'valid': valid},
-    stranger=batch['stranger'],
-    has_stranger=batch['has_stranger'] & valid,
-    truth=batch['truth'],
-    has_truth=batch['has_truth'] & valid,
-    irises=batch['irises'],
-    rows=rows.astype(np.int32),
-  )

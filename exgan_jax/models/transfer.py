@@ -104,7 +104,7 @@ class TransferNetwork(nnx.Module):
     self.fine = Conv(c, c, **layer)
     self.flow = Head(c, 2)
     self.low = Head(c, 2)
-    self.colour = Head(c, 3)
+    self.colour = Head(c, 3)  # The spelling of saved parameters.
     self.full = Head(c, 4 * CELL**2)
 
   def __call__(

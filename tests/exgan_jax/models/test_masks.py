@@ -96,11 +96,11 @@ def test_lid_masks_match_a_loop_over_pixels(corners, axes):
   along = (points[3] - points[0]) / unit or 1
   expected = np.zeros((2, SIDE, SIDE))
   for eye in (0, 1):
-    centre = (points[2 * eye] + points[2 * eye + 1]) / 2
+    center = (points[2 * eye] + points[2 * eye + 1]) / 2
     for row in range(SIDE):
       for column in range(SIDE):
         # Turned back, the line of the corners is the real axis.
-        offset = (complex(column, row) - centre) * along.conjugate() / unit
+        offset = (complex(column, row) - center) * along.conjugate() / unit
         a, b = (max(axis, 1e-3 / unit) for axis in axes)
         inside = (offset.real / a) ** 2 + (offset.imag / b) ** 2 < 1
         expected[eye, row, column] = inside

@@ -99,10 +99,10 @@ def test_the_receptive_field_covers_the_hole():
   generator, params = _made(TINY, state_lib.make_generator)
   (picture,) = generator_input(TINY, _scene(TINY, batch=1))
 
-  def centre(x):
+  def center(x):
     return generator(params, x)[0, 13, 15].sum()
 
-  seen = jnp.abs(jax.grad(centre)(picture)[0]).sum(axis=-1) > 0
+  seen = jnp.abs(jax.grad(center)(picture)[0]).sum(axis=-1) > 0
   assert bool(seen[:, 4:28].all())
 
 

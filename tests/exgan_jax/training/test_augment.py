@@ -146,15 +146,15 @@ def test_points_move_with_the_picture(points):
           if not 4 < x < SIDE - 5 or not 4 < y < SIDE - 5:
             continue
           weight = np.where(near, picture - picture[near].min(), 0) ** 2
-          centre = [(weight * i).sum() / weight.sum() for i in (columns, rows)]
-          np.testing.assert_allclose(centre, (x, y), atol=0.8)
+          center = [(weight * i).sum() / weight.sum() for i in (columns, rows)]
+          np.testing.assert_allclose(center, (x, y), atol=0.8)
   assert max(moved) > 4
 
 
 def test_changed_pictures_are_in_range_and_differ_in_light():
   batch = _batch()
-  grey = jnp.full((COUNT, SIDE, SIDE, 3), 128, jnp.uint8)
-  batch |= {'image': grey, 'reference': grey}
+  gray = jnp.full((COUNT, SIDE, SIDE, 3), 128, jnp.uint8)
+  batch |= {'image': gray, 'reference': gray}
   changed = _augment(WARPED, batch, jnp.int32(0))
   for name in ('image', 'reference'):
     picture = np.asarray(changed[name])
