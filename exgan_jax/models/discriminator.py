@@ -33,7 +33,6 @@ class Discriminator(nnx.Module):
     code_size: length of the codes of exemplar and picture together; 0 for
       models without codes.
     dtype: type of the arithmetic; parameters and logits are float32.
-    rngs: random number generators.
   """
 
   def __init__(

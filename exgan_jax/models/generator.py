@@ -36,7 +36,6 @@ class Generator(nnx.Module):
       codes.
     crop_side: side in pixels of the eye crops that the code describes.
     dtype: type of the arithmetic; parameters are float32.
-    rngs: random number generators.
   """
 
   def __init__(

@@ -54,13 +54,9 @@ class Cluster:
 
   coordinator: str = option('', 'host:port where process 0 listens')
   num_processes: int = option(0, 'number of processes; 0: from the environment')
-  process_id: int = option(
-    -1, 'index of this process; -1: from the environment'
-  )
+  process_id: int = option(-1, 'index of this process; -1: from environment')
   distributed: bool = option(False, 'let JAX find the processes, as on TPU VMs')
-  barrier_timeout: int = option(
-    600, 'seconds to wait for all processes to start'
-  )
+  barrier_timeout: int = option(600, 'seconds to wait for all processes')
 
   def started(self) -> bool:
     """Starts `jax.distributed` if there are several processes.
@@ -71,12 +67,12 @@ class Cluster:
       InputError: the description of the cluster is incomplete or wrong.
       LostError: the processes cannot connect.
     """
-    coordinator = (
-      self.coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS') or None
-    )
+    address = self.coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS')
+    coordinator = address or None
     count = self.num_processes or _number('JAX_NUM_PROCESSES')
-    index = self.process_id
-    rank = index if index >= 0 else _number('JAX_PROCESS_ID')
+    rank = None if self.process_id < 0 else self.process_id
+    if rank is None:
+      rank = _number('JAX_PROCESS_ID')
     given = (coordinator, count, rank)
     if self.barrier_timeout < 1:
       raise InputError('--barrier-timeout must be at least 1 second')
@@ -99,12 +95,10 @@ def _initialize(
 ) -> None:
   import jax
 
-  if rank is None:
-    found = (os.environ.get(name, '') for name in _RANKS)
-    number = next((int(text) for text in found if text.isdecimal()), 0)
-  else:
-    number = rank
-  _redirected.append(messages.redirect(number))
+  # Without a rank JAX finds it by itself; here it is only for messages.
+  found = (os.environ.get(name, '') for name in _RANKS)
+  guess = next((int(text) for text in found if text.isdecimal()), 0)
+  _redirected.append(messages.redirect(guess if rank is None else rank))
   try:
     with _coordinator_timeout(seconds):
       jax.distributed.initialize(
