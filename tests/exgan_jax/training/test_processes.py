@@ -73,7 +73,8 @@ def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
     'one device': {},
     'eight devices, fsdp': {'devices': 8, 'fsdp': 4},
     'two processes of Slurm, fsdp': {
-      **{'processes': 2, 'devices': 4, 'fsdp': 4, 'environment': _slurm()}
+      **{'processes': 2, 'devices': 4, 'fsdp': 4},
+      'environment': _slurm(),
     },
   }
   runs = {}
