@@ -1,6 +1,6 @@
 """The configuration of a run: one frozen dataclass, its presets and sizes.
 
-Every field is a flag of `exgan train`.
+Every field of `Config` is a flag of `exgan train`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import pathlib
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_type_hints
 
 from exgan_jax import files
@@ -22,13 +23,13 @@ Exemplar = Literal['none', 'image', 'code']
 Size = Literal['tiny', 'small', 'paper']
 Precision = Literal['float32', 'bfloat16']
 
-# Of a run's configuration in its working directory.
+# In the working directory of a run.
 FILENAME = 'config.json'
 
-# What the generator and the discriminator see of the reference image. The
-# paper's three models (gan, reference, code) differ in this and in the
-# perceptual loss only. The compressor learns the codes. `transfer` has its own
-# networks, which move and relight the reference's eyes.
+# How the networks see the reference image. The paper's three models (gan,
+# reference, code) differ only in this and in the perceptual loss. The
+# compressor learns the codes. `transfer` has its own networks, which move and
+# relight the reference's eyes.
 EXEMPLARS: dict[str, Exemplar] = {
   'gan': 'none',
   'reference': 'image',
@@ -37,7 +38,7 @@ EXEMPLARS: dict[str, Exemplar] = {
   'compressor': 'none',
 }
 
-# Defaults that a preset changes.
+# Defaults by preset.
 PRESETS: dict[str, dict[str, Any]] = {
   'gan': {},
   'reference': {},
@@ -50,7 +51,8 @@ PRESETS: dict[str, dict[str, Any]] = {
   'compressor': {},
 }
 
-# Narrow networks take larger steps; only that of `tiny` was searched for.
+# Defaults by size. Narrow networks need higher learning rates; only that of
+# `tiny` was tuned.
 SIZES: dict[str, dict[str, Any]] = {
   'tiny': {
     'generator_learning_rate': 2e-3,
@@ -77,13 +79,13 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def option(default: Any, text: str) -> Any:
-  """A field with a default and the line that `--help` shows for it."""
+  """Returns a dataclass field with a default and a help text."""
   return dataclasses.field(default=default, metadata={'help': text})
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """One run of training. Made by `make`, which fills preset and size in."""
+  """Configuration of a training run; use `make` to create one."""
 
   preset: Preset = option('reference', 'model to train')
   size: Size = option('small', 'size of the networks')
@@ -92,15 +94,9 @@ class Config:
   workdir: str = option('', 'folder of the run; an existing run is resumed')
 
   compressor: str = option('', 'workdir of the compressor, for --preset code')
-  self_reference: float = option(
-    0.0, 'share of training pairs made from a single picture'
-  )
-  generator_width: int = option(
-    16, 'channels of the generator at full resolution'
-  )
-  discriminator_width: int = option(
-    16, "channels of the discriminator's first layers"
-  )
+  self_reference: float = option(0.0, 'share of pairs made from one picture')
+  generator_width: int = option(16, 'generator channels at full resolution')
+  discriminator_width: int = option(16, 'channels of the first layers')
   compressor_width: int = option(32, "channels of the compressor's first layer")
   code_size: int = option(128, 'length of the code of one eye')
   dilations: int = option(3, 'number of dilated layers (rates 2, 4, 8, ...)')
@@ -111,152 +107,135 @@ class Config:
   steps: int = option(20_000, 'steps of the whole run')
   seed: int = option(0, 'seed of the parameters and the data order')
 
-  generator_learning_rate: float = option(
-    5e-4, 'learning rate of the generator'
-  )
-  discriminator_learning_rate: float = option(
-    2e-4, 'learning rate of the discriminator'
-  )
+  generator_learning_rate: float = option(5e-4, 'generator learning rate')
+  discriminator_learning_rate: float = option(2e-4, 'learning rate')
   adam_b1: float = option(0.9, "Adam's beta 1")
   adam_b2: float = option(0.999, "Adam's beta 2")
-  decay_steps: int = option(
-    0, 'steps of the cosine decay of the learning rates; 0: none'
-  )
-  warmup_steps: int = option(
-    0, 'first steps, trained without the discriminator'
-  )
+  decay_steps: int = option(0, 'steps of cosine learning rate decay; 0: none')
+  warmup_steps: int = option(0, 'first steps, without the discriminator')
   adversarial_loss: Adversarial = option('non_saturating', 'adversarial loss')
-  adversarial_weight: float = option(
-    0.02, 'weight of the adversarial loss of the generator'
-  )
+  adversarial_weight: float = option(0.02, 'weight of the adversarial loss')
   gradient_penalty: float = option(1.0, 'weight of the R1 gradient penalty')
-  reconstruction_weight: float = option(
-    1.0, 'weight of the L1 loss over the hole'
-  )
+  reconstruction_weight: float = option(1.0, 'weight of L1 in the hole')
   reconstruction_scales: int = option(
     1, 'scales of the L1 loss, each half the resolution of the last'
   )
-  eye_weight: float = option(
-    4.0, 'additional weight of the L1 loss at the eyes'
-  )
-  perceptual_weight: float = option(
-    0.0, 'weight of the perceptual loss between eye codes'
-  )
+  eye_weight: float = option(4.0, 'additional weight of L1 at the eyes')
+  perceptual_weight: float = option(0.0, 'weight of the loss of eye codes')
   lpips: str = option('', 'LPIPS weights (.npz), for --lpips-weight')
   lpips_weight: float = option(0.0, 'weight of LPIPS between the eye strips')
-  ema_decay: float = option(
-    0.999, 'decay of the moving average of the generator weights'
-  )
+  ema_decay: float = option(0.999, 'decay of the average of generator weights')
 
   log_every: int = option(50, 'steps between lines of metrics.jsonl')
   checkpoint_every: int = option(500, 'steps between checkpoints')
-  checkpoints_to_keep: int = option(
-    3, 'how many of the newest checkpoints to keep'
-  )
+  checkpoints_to_keep: int = option(3, 'newest checkpoints to keep')
   sample_every: int = option(500, 'steps between sample sheets')
-  reader_threads: int = option(
-    0, 'threads that read and decode pictures; 0: one per core'
-  )
-  fsdp: int = option(
-    1, 'number of devices that share one copy of the training state'
-  )
+  reader_threads: int = option(0, 'threads that read pictures; 0: automatic')
+  fsdp: int = option(1, 'devices that share one copy of the state')
 
   @property
   def exemplar(self) -> Exemplar:
-    """What the networks see of the reference image; see `EXEMPLARS`."""
+    """How the networks see the reference image; see `EXEMPLARS`."""
     return EXEMPLARS[self.preset]
 
   def __post_init__(self):
     for name, hint in get_type_hints(type(self)).items():
       value = _checked(name, getattr(self, name), hint)
       object.__setattr__(self, name, value)
-    self._check_preset()
-    at_least_one = (
-      'generator_width', 'discriminator_width', 'compressor_width',
-      'code_size', 'dilations', 'reconstruction_scales', 'batch_size', 'steps',
-      'log_every',
-      'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
-      'fsdp',
-    )  # fmt: skip
-    for name in at_least_one:
-      if getattr(self, name) < 1:
-        raise InputError(f'--{flag(name)} must be at least 1')
-    for name in ('decay_steps', 'warmup_steps', 'reader_threads'):
-      if getattr(self, name) < 0:
-        raise InputError(f'--{flag(name)} must not be negative')
-    if not 16 <= self.resolution <= 1024 or self.resolution % 16:
-      raise InputError('--resolution must be a multiple of 16 up to 1024')
-    # The coarsest scale still has a few pixels an eye.
-    if self.reconstruction_scales > 4:
-      raise InputError('--reconstruction-scales must be at most 4')
-    if not 0 <= self.self_reference <= 1:
-      raise InputError('--self-reference must be in [0, 1]')
-    if not 0 <= self.seed < 2**31:
-      raise InputError('--seed must be in [0, 2^31)')
-    for name in ('adam_b1', 'adam_b2', 'ema_decay'):
-      if not 0 <= getattr(self, name) < 1:
-        raise InputError(f'--{flag(name)} must be in [0, 1)')
-    for name in (
-      'generator_learning_rate', 'discriminator_learning_rate',
-      'adversarial_weight', 'gradient_penalty', 'reconstruction_weight',
-      'perceptual_weight', 'eye_weight', 'lpips_weight',
-    ):  # fmt: skip
-      value = getattr(self, name)
-      if not (math.isfinite(value) and value >= 0):
-        raise InputError(f'--{flag(name)} must be finite and not negative')
-
-  def _check_preset(self):
-    wrong = f'does not go with --preset {self.preset}'
-    if self.exemplar != 'image' and self.self_reference:
-      raise InputError(f'--self-reference {wrong}')
+    for names, is_valid, rule in _RULES:
+      for name in names.split():
+        if not is_valid(getattr(self, name)):
+          raise InputError(f'--{flag(name)} {rule}')
     if self.preset == 'transfer' and self.resolution % 32:
       raise InputError('--resolution must be a multiple of 32 for transfer')
-    if self.preset != 'transfer' and self.lpips_weight:
-      raise InputError(f'--lpips-weight {wrong}')
-    for name in ('compressor', 'perceptual_weight'):
-      if self.preset != 'code' and getattr(self, name):
-        raise InputError(f'--{flag(name)} {wrong}')
+    presets = {
+      'self_reference': ('reference', 'transfer'),
+      'lpips_weight': ('transfer',),
+      'compressor': ('code',),
+      'perceptual_weight': ('code',),
+    }
+    for name, supported in presets.items():
+      if getattr(self, name) and self.preset not in supported:
+        raise InputError(
+          f'--{flag(name)} is not supported by --preset {self.preset}'
+        )
 
 
-# A run may go on with other values of these: they do not change what a step
-# computes.
-FREE_TO_CHANGE = frozenset({
-  'data_dir', 'workdir', 'compressor', 'lpips', 'steps', 'log_every',
-  'checkpoint_every', 'checkpoints_to_keep', 'sample_every',
-  'reader_threads', 'fsdp',
-})  # fmt: skip
+# Names of fields, check of a value, and what the message says.
+_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+  (
+    'generator_width discriminator_width compressor_width code_size dilations'
+    ' reconstruction_scales batch_size steps log_every checkpoint_every'
+    ' checkpoints_to_keep sample_every fsdp',
+    lambda value: value >= 1,
+    'must be at least 1',
+  ),
+  (
+    'decay_steps warmup_steps reader_threads',
+    lambda value: value >= 0,
+    'must not be negative',
+  ),
+  (
+    'resolution',
+    lambda value: 16 <= value <= 1024 and value % 16 == 0,
+    'must be a multiple of 16 up to 1024',
+  ),
+  # At the coarsest scale an eye still has a few pixels.
+  ('reconstruction_scales', lambda value: value <= 4, 'must be at most 4'),
+  ('self_reference', lambda value: 0 <= value <= 1, 'must be in [0, 1]'),
+  ('seed', lambda value: 0 <= value < 2**31, 'must be in [0, 2^31)'),
+  (
+    'adam_b1 adam_b2 ema_decay',
+    lambda value: 0 <= value < 1,
+    'must be in [0, 1)',
+  ),
+  (
+    'generator_learning_rate discriminator_learning_rate adversarial_weight'
+    ' gradient_penalty reconstruction_weight perceptual_weight eye_weight'
+    ' lpips_weight',
+    lambda value: 0 <= value < math.inf,
+    'must be finite and not negative',
+  ),
+)
 
+# A resumed run may change these: they do not affect what a step computes.
+FREE_TO_CHANGE = frozenset(
+  {
+    *('data_dir', 'workdir', 'compressor', 'lpips', 'steps', 'log_every'),
+    *('checkpoint_every', 'checkpoints_to_keep', 'sample_every'),
+    *('reader_threads', 'fsdp'),
+  }
+)
 
-# Fields that runs of older versions have, and the values that this version
-# still computes.
+# Fields of older versions, and their values that are still supported.
 _REMOVED = {
   'warp_reference': (False,),
   'injection': ('none',),
   'normalization': ('none',),
   'spectral_norm': (False,),
-  'exemplar': get_args(Exemplar),  # Always that of the preset.
+  'exemplar': get_args(Exemplar),  # Follows from the preset.
 }
 
 
 def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
-  """Returns a preset at a size, with single fields set over it.
+  """Returns the configuration of a preset and size; fields override both.
 
   Raises:
-    InputError: an unknown preset, size or field, or a value out of range.
+    InputError: unknown preset, size or field, or a value is out of range.
   """
   if preset not in PRESETS:
-    raise InputError(f'unknown preset {preset!r}: one of {", ".join(PRESETS)}')
+    raise InputError(f'unknown preset {preset!r}: use {", ".join(PRESETS)}')
   if size not in SIZES:
-    raise InputError(f'unknown size {size!r}: one of {", ".join(SIZES)}')
+    raise InputError(f'unknown size {size!r}: use {", ".join(SIZES)}')
   known = {field.name for field in dataclasses.fields(Config)}
   if unknown := sorted(set(fields) - known):
     raise InputError(f'unknown field of the configuration: {unknown[0]}')
-  base = {**PRESETS[preset], **SIZES[size]}
-  return Config(preset=preset, size=size, **{**base, **fields})
+  chosen = {'preset': preset, 'size': size}
+  return Config(**PRESETS[preset] | SIZES[size] | fields | chosen)
 
 
 def flag(name: str) -> str:
-  """Name of a field as a flag, without the dashes."""
+  """Returns the flag of a field, without dashes in front."""
   return name.replace('_', '-')
 
 
@@ -266,19 +245,12 @@ def save(config: Config, path: pathlib.Path) -> None:
 
 
 def load(path: pathlib.Path) -> Config:
-  """Reads what `save` wrote.
+  """Reads a configuration, also one of an older version.
 
   Raises:
-    InputError: there is no such file, or it is not a configuration.
+    InputError: the file does not exist or is not a configuration.
   """
-  try:
-    fields = json.loads(path.read_text())
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except (ValueError, RecursionError) as error:
-    raise InputError(f'{path} is not JSON') from error
-  if not isinstance(fields, dict):
-    raise InputError(f'{path} is not a configuration')
+  fields = files.read_json(path)
   for name, supported in _REMOVED.items():
     if fields.pop(name, supported[0]) not in supported:
       raise InputError(
@@ -291,29 +263,30 @@ def load(path: pathlib.Path) -> Config:
 
 
 def fingerprint(config: Config) -> str:
-  """Hash of all that decides what a step computes."""
+  """Returns a hash of all fields that affect what a step computes."""
   fields = dataclasses.asdict(config)
   kept = {k: v for k, v in fields.items() if k not in FREE_TO_CHANGE}
   return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint_of_seeds(config: Config) -> str:
-  """The same hash for runs that differ in nothing but their seeds."""
+  """Returns a hash that is equal for runs that differ only in their seeds."""
   return fingerprint(dataclasses.replace(config, seed=0))
 
 
-def first_difference(before: Config, now: Config) -> str:
-  """Name of the first field that decides what a step computes and differs."""
-  return next(
-    field.name
-    for field in dataclasses.fields(Config)
-    if field.name not in FREE_TO_CHANGE
-    and getattr(before, field.name) != getattr(now, field.name)
-  )
+def first_difference(before: Config, now: Config) -> str | None:
+  """Returns the first differing field that affects what a step computes."""
+  for field in dataclasses.fields(Config):
+    name = field.name
+    if name not in FREE_TO_CHANGE and getattr(before, name) != getattr(
+      now, name
+    ):
+      return name
+  return None
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-  """The value as its type has it; 1 is a float where one is wanted."""
+  """Checks a value's type; integers are converted where floats are needed."""
   if choices := get_args(hint):
     if value not in choices:
       allowed = ', '.join(choices)

@@ -14,28 +14,26 @@ MARGIN = 4
 CAPTION_HEIGHT = 18
 BACKGROUND = (250, 250, 250)
 INK = (40, 40, 40)
-# Of a batch, what tells where the eyes are; and in which columns.
+# Arrays of a batch with eye centers; columns use `eyes` unless listed here.
 PLACES = ('eyes', 'reference_eyes', 'stranger_eyes')
 EYES_OF = {'reference': 'reference_eyes', 'stranger': 'stranger_eyes'}
 
 
 def eye_strip(image: np.ndarray, eyes: np.ndarray, width: int) -> np.ndarray:
-  """Cuts the band around both eyes and enlarges it.
+  """Cuts out the region of both eyes and enlarges it to a width.
 
-  Args:
-    image: uint8 [h, w, 3].
-    eyes: [2, 2], centres (left, right) as (x, y) in pixels.
-    width: of the strip in pixels; it is two fifths as high.
-
-  Returns:
-    uint8 [2 * width // 5, width, 3]; black where it leaves the picture.
+  Takes uint8 [h, w, 3] and eye centers [2, 2] as (x, y); returns uint8
+  [2 * width // 5, width, 3], black outside the picture.
   """
   span = 1.9 * max(float(np.linalg.norm(eyes[1] - eyes[0])), 8.0)
-  centre = eyes.mean(axis=0)
-  left, top = centre[0] - span / 2, centre[1] - span / 5
+  x, y = eyes.mean(axis=0)
+  left, top = x - span / 2, y - span / 5
   box = (left, top, left + span, top + 2 * span / 5)
   strip = Image.fromarray(image).transform(
-    (width, 2 * width // 5), Image.Transform.EXTENT, box, Image.BICUBIC
+    (width, 2 * width // 5),
+    Image.Transform.EXTENT,
+    box,
+    Image.Resampling.BICUBIC,
   )
   return np.asarray(strip)
 
@@ -45,12 +43,11 @@ def make_sheet(
   places: dict[str, np.ndarray],
   side: int = 128,
 ) -> Image.Image:
-  """Draws a row for every picture and a captioned column for every kind.
+  """Draws one row per picture and one captioned column per kind.
 
   Args:
-    columns: caption to uint8 [n, h, w, 3]. The eyes of a column are those
-      that `EYES_OF` names, else the picture's.
-    places: those of `PLACES` that the columns need, float32 [n, 2, 2].
+    columns: caption to uint8 [n, h, w, 3].
+    places: the arrays of `PLACES` that the columns need, float32 [n, 2, 2].
     side: of a picture on the sheet in pixels.
   """
   rows = len(next(iter(columns.values())))
@@ -65,7 +62,9 @@ def make_sheet(
     eyes = places[EYES_OF.get(caption, 'eyes')]
     for row in range(rows):
       y = CAPTION_HEIGHT + row * row_height
-      picture = Image.fromarray(images[row]).resize((side, side), Image.BICUBIC)
+      picture = Image.fromarray(images[row]).resize(
+        (side, side), Image.Resampling.BICUBIC
+      )
       strip = eye_strip(images[row], eyes[row], side)
       sheet.paste(picture, (x, y))
       sheet.paste(Image.fromarray(strip), (x, y + side))
@@ -73,7 +72,7 @@ def make_sheet(
 
 
 def save(sheet: Image.Image, path: pathlib.Path) -> None:
-  """Writes a sheet as PNG, whole or not at all, making its folder.
+  """Writes a sheet as PNG, atomically, and creates its folder.
 
   Raises:
     OSError: it cannot be written.

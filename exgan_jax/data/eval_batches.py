@@ -1,8 +1,8 @@
-"""Records to the batches of an evaluation: the paper's protocol.
+"""The evaluation input pipeline, following the paper's protocol.
 
-Every picture of a split comes once, with the next picture of the same person
-as its reference, and the first one for the last; and besides with a picture of
-somebody else, which tells how much the reference matters.
+Every picture of a split is used once, with the person's next picture as its
+reference (the first one for the last). It also comes with a picture of a
+stranger, to measure how much the reference matters.
 """
 
 from __future__ import annotations
@@ -13,38 +13,37 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 
 from exgan_jax.data.train_batches import (
   Example,
   Records,
-  decode,
-  next_position,
+  check_paired,
   pair,
   reader_threads,
-  scale_points,
-  side_of,
 )
 from exgan_jax.errors import InputError
+from exgan_jax.face_records.codec import decode, scale_of, scale_points, side_of
 from exgan_jax.face_records.record import Record
 from exgan_jax.models.inputs import REFERENCE
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationBatch:
-  """A batch and what the evaluation wants to know besides.
+  """A batch and what is needed to evaluate it.
 
   Attributes:
-    inputs: the batch, padded to the full size by copies that are not `valid`.
-      Where several references were asked for, the arrays of `REFERENCE` have
-      an axis of them after the first.
+    inputs: the batch, padded to the full size with copies that are not `valid`.
+      With several references the arrays of `REFERENCE` have a second axis for
+      them.
     stranger: the arrays of `REFERENCE` from a picture of another person.
     has_stranger: bool [b], whether there is another person.
-    truth: uint8 [b, h, w, 3], what the result is compared with.
-    has_truth: bool [b], whether there is one; never for what is not valid.
-    irises: float32 [b, 2, 3], x, y and radius of the irises of the truth in
-      pixels; NaN where they are not known.
-    rows: int32 [b], the pictures' places among all that are evaluated.
+    truth: uint8 [b, h, w, 3], the ground truth of the result.
+    has_truth: bool [b], whether it is known; false for padding.
+    irises: float32 [b, 2, 3], x, y and radius of the true irises in pixels, NaN
+      if unknown.
+    rows: int32 [b], index of each picture in the evaluation.
   """
 
   inputs: Example
@@ -57,7 +56,7 @@ class EvaluationBatch:
 
   @property
   def shown(self) -> Example:
-    """The inputs with the first reference alone."""
+    """The inputs with only the first reference."""
     if self.inputs['reference'].ndim == 4:
       return self.inputs
     first = {name: self.inputs[name][:, 0] for name in REFERENCE}
@@ -65,10 +64,10 @@ class EvaluationBatch:
 
 
 def evaluation_positions(records: Records, split: str) -> Sequence[int]:
-  """Positions of the pictures that a split's evaluation in-paints.
+  """Returns the positions of the pictures that are evaluated.
 
-  All that have a partner; of the pairs of `closed` only the first, whose eyes
-  are shut.
+  These are all that have a partner. In `closed` they are the first of each
+  pair, which has closed eyes.
 
   Raises:
     InputError: there is none.
@@ -80,12 +79,7 @@ def evaluation_positions(records: Records, split: str) -> Sequence[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-  """Which pictures an evaluation in-paints, a row each.
-
-  Attributes:
-    filenames: of the records.
-    identities: of the people.
-  """
+  """File name and identity of each evaluated picture."""
 
   filenames: list[str]
   identities: list[str]
@@ -97,7 +91,7 @@ class Listing:
 
 
 def listing(records: Records, positions: Sequence[int]) -> Listing:
-  """Reads whose pictures there are at some positions."""
+  """Reads the file names and identities of some records."""
   found = [records[position] for position in positions]
   return Listing(
     [record.filename for record in found],
@@ -117,20 +111,20 @@ def evaluation_batches(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[EvaluationBatch]:
-  """Every picture with a partner once. In `closed` only some have a truth.
+  """Yields this process's part of the batches of an evaluation.
 
   Args:
     records: of the split.
-    split: its name.
+    split: its name. In `closed` the ground truth of some pictures is unknown.
     resolution: side of the pictures in pixels.
-    batch_size: pictures a batch of all processes together, a multiple of their
-      number; the last batch is padded to it.
-    positions: of the pictures; by default `evaluation_positions`.
-    references: how many of the person's next pictures; they come round again
-      where there are fewer.
-    threads: that read and decode; 0: as the cores are.
-    process_index: which process's part of every batch to read.
-    process_count: among how many. All get the same number of batches.
+    batch_size: pictures per global batch, a multiple of the process count; the
+      last batch is padded.
+    positions: of the pictures; `evaluation_positions` by default.
+    references: number of reference images per picture; if the person has fewer
+      they are repeated.
+    threads: number of reader threads; 0 chooses by the CPU cores.
+    process_index: index of this process.
+    process_count: number of processes. All get the same number of batches.
   """
   if positions is None:
     positions = evaluation_positions(records, split)
@@ -146,35 +140,40 @@ def evaluation_batches(
   dataset = grain.MapDataset.source(rows).map(
     lambda row: read(positions[min(int(row), len(positions) - 1)])
   )
-  examples: list[dict[str, Any]] = []
-  taken = 0
-  for example in dataset.to_iter_dataset(options):
-    examples.append(example)
-    if len(examples) == local:
-      part = rows[taken : taken + local]
-      yield _collate(examples, part, part < len(positions))
-      examples, taken = [], taken + local
+  examples = iter(dataset.to_iter_dataset(options))
+  for start in range(0, len(rows), local):
+    part = rows[start : start + local]
+    valid = part < len(positions)
+    batch: dict[str, Any] = jax.tree.map(
+      lambda *arrays: np.stack(arrays), *(next(examples) for _ in part)
+    )
+    batch['inputs']['valid'] = valid
+    batch['has_stranger'] &= valid
+    batch['has_truth'] &= valid
+    yield EvaluationBatch(**batch, rows=part.astype(np.int32))
 
 
 def next_positions(position: int, record: Record, count: int) -> list[int]:
-  """Positions of the person's next pictures, in turn, never its own."""
-  others = []
-  following = next_position(position, record)
-  start = position - record.index_in_identity
-  while len(others) < count:
-    if following != position:
-      others.append(following)
-    following = start + (following - start + 1) % record.identity_size
-  return others
+  """Returns positions of the person's next pictures, cyclic, without its own.
+
+  Raises:
+    InputError: the person has no other picture.
+  """
+  check_paired(record)
+  start, size = position - record.index_in_identity, record.identity_size
+  return [
+    start + (record.index_in_identity + 1 + i % (size - 1)) % size
+    for i in range(count)
+  ]
 
 
 def stranger_position(
   records: Records, position: int, target: Record
 ) -> int | None:
-  """Position of a picture of somebody else, half the split away.
+  """Returns the position of a picture of another person, half a split away.
 
-  It is the second one of that person, which in `closed` has open eyes; None
-  where all pictures are of one person.
+  It is that person's second picture, which in `closed` has open eyes. Returns
+  None if all pictures show one person.
   """
   candidate = (position + records.paired // 2) % records.paired
   for _ in range(records.paired):
@@ -192,54 +191,30 @@ def _example(
   target = records[position]
   following = next_positions(position, target, count)
   pairs = [pair(target, records[other], resolution) for other in following]
-  example = pairs[0]
+  example = stranger = pairs[0]
   if count > 1:
     several = {name: np.stack([p[name] for p in pairs]) for name in REFERENCE}
     example = example | several
   other = stranger_position(records, position, target)
-  stranger = pairs[0]
   if other is not None:
     stranger = pair(target, records[other], resolution)
-  truth = pairs[0]['image']
+  truth, has_truth = example['image'], True
   if split == 'closed':
-    truth = decode(target.truth, resolution)[0] if target.truth else None
+    has_truth = bool(target.truth)
+    if target.truth:
+      truth, _ = decode(target.truth, resolution)
+  irises = np.full((2, 3), np.nan, np.float32)
+  if target.irises is not None:
+    scale = scale_of(resolution, side_of(target.image))
+    irises = np.concatenate(
+      [scale_points(target.irises[:, :2], scale), target.irises[:, 2:] * scale],
+      axis=1,
+    )
   return {
     'inputs': example,
     'stranger': {name: stranger[name] for name in REFERENCE},
     'has_stranger': other is not None,
     'truth': truth,
-    'irises': _scaled_irises(target, resolution),
+    'has_truth': has_truth,
+    'irises': irises,
   }
-
-
-def _scaled_irises(target: Record, resolution: int) -> np.ndarray:
-  if target.irises is None:
-    return np.full((2, 3), np.nan, np.float32)
-  scale = np.float32(resolution / side_of(target.image))
-  centres = scale_points(target.irises[:, :2], scale)
-  return np.concatenate([centres, target.irises[:, 2:] * scale], axis=1)
-
-
-def _collate(
-  examples: list[dict[str, Any]], rows: np.ndarray, valid: np.ndarray
-) -> EvaluationBatch:
-  def stack(name: str) -> Example:
-    return {
-      key: np.stack([example[name][key] for example in examples])
-      for key in examples[0][name]
-    }
-
-  known = np.asarray([example['truth'] is not None for example in examples])
-  truth = [
-    example['inputs']['image'] if example['truth'] is None else example['truth']
-    for example in examples
-  ]
-  return EvaluationBatch(
-    inputs=stack('inputs') | {'valid': valid},
-    stranger=stack('stranger'),
-    has_stranger=np.asarray([e['has_stranger'] for e in examples]) & valid,
-    truth=np.stack(truth),
-    has_truth=known & valid,
-    irises=np.stack([example['irises'] for example in examples]),
-    rows=rows.astype(np.int32),
-  )

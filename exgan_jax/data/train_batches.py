@@ -1,10 +1,9 @@
-"""Records to identity pairs to uint8 batches, with Grain.
+"""The training input pipeline: records to identity pairs to uint8 batches.
 
-Records of one person lie next to each other, and each knows its place and how
-many they are, so the partner of a record is arithmetic on its position. Records
-of people with a single picture come last. The order is shuffled globally and
-only then dealt out to processes: the global batch at a step is the same for any
-number of them.
+Records of one person are adjacent and store their index and count, so the
+position of a partner is arithmetic. People with a single picture come last.
+The order is shuffled globally before it is split between processes, so the
+global batch of a step does not depend on their number.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import bisect
 import functools
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import grain
@@ -24,30 +24,21 @@ from exgan_jax.errors import InputError
 from exgan_jax.face_records import folder, parallel
 from exgan_jax.face_records.codec import decode, scale_of, scale_points, side_of
 from exgan_jax.face_records.example import parse
-from exgan_jax.face_records.folder import version_folder
 from exgan_jax.face_records.record import Record
-
-__all__ = [
-  'Example', 'RandomPair', 'Records', 'batch_shapes', 'collate', 'decode',
-  'pair', 'reader_threads', 'scale_points', 'side_of', 'train_batches',
-  'version_folder',
-]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 Example = dict[str, np.ndarray]
-# A picture, and another one of the person where it is of use, or itself.
+# A target picture and its reference, if the preset uses one.
 Drawn = tuple[Record, Record | None]
-# Offsets of records are kept in memory: eight bytes each.
-_READER_OPTIONS = {'index_storage_option': 'in_memory'}
-# Fewer would wait for a slow disk; more would wait for the interpreter.
+# Fewer threads would wait for a slow disk, more for the interpreter lock.
 _LEAST_THREADS, _MOST_THREADS = 4, 16
-# Batches that may lie ready besides those that threads work on.
+# Prefetched batches in addition to one per thread.
 _READY_BATCHES = 4
 
 
 class Records:
-  """A split's records by position.
+  """Random access to the records of a split.
 
   Args:
     data_dir: folder of the built data sets.
@@ -58,28 +49,29 @@ class Records:
     version: of the data set.
 
   Raises:
-    InputError: the data set or the split is not there, or has no record.
+    InputError: the data set or split does not exist or is empty.
   """
 
   def __init__(self, data_dir: str, dataset: str, split: str):
-    self._folder = version_folder(data_dir, dataset)
+    self._folder = folder.version_folder(data_dir, dataset)
     self.version = self._folder.name
     shards = folder.shards(self._folder, dataset, split)
     try:
+      # Offsets in memory take eight bytes per record.
       self._source = grain.sources.ArrayRecordDataSource(
-        shards, reader_options=_READER_OPTIONS
+        shards, reader_options={'index_storage_option': 'in_memory'}
       )
     except (RuntimeError, ValueError, OSError) as error:
       raise InputError(f'cannot read {self._folder}: {error}') from error
     if not len(self._source):
-      raise InputError(f'the {split} split of {dataset} holds no record')
+      raise InputError(f'the {split} split of {dataset} is empty')
 
   def __len__(self) -> int:
     return len(self._source)
 
   @functools.cached_property
   def paired(self) -> int:
-    """How many of the records, the first ones, have another of the person."""
+    """Number of leading records whose person has another picture."""
     return bisect.bisect_left(
       range(len(self)), True, key=lambda i: self[i].identity_size == 1
     )
@@ -93,11 +85,11 @@ class Records:
     record = parse(self._read(position))
     start = position - record.index_in_identity
     if start < 0 or start + record.identity_size > len(self):
-      raise InputError(f'{record.filename} has its person outside of the split')
+      raise InputError(f'{record.filename}: its person is not in the split')
     return record
 
   def _read(self, position: int) -> bytes:
-    # Files are opened when they are first read from.
+    # The data source opens its files on the first read.
     try:
       return self._source[position]
     except (RuntimeError, ValueError, LookupError, OSError) as error:
@@ -107,40 +99,38 @@ class Records:
       ) from error
 
   def check_resolution(self, resolution: int, warn: bool = False) -> None:
-    """Checks that the stored pictures are as large as is asked for.
+    """Checks that the stored pictures are large enough.
 
-    Args:
-      resolution: side in pixels.
-      warn: of pictures that are smaller.
+    With `warn` it logs a warning if they are not.
 
     Raises:
-      InputError: they were packed for a smaller resolution, so that there are
-        better ones.
+      InputError: they were packed for a smaller resolution; the data set that
+        they were made from has larger ones.
     """
     first = self[0]
-    side = _of(first, side_of, first.image)
+    side = _named(first, side_of, first.image)
     if resolution <= side:
       return
     if folder.packed(self._folder):
       raise InputError(
-        f'{self._folder} was packed at {side} px: --resolution {resolution}'
-        ' needs the data set that it was made of'
+        f'{self._folder} was packed at {side} px; for --resolution'
+        f' {resolution} use the data set that it was made from'
       )
     if warn:
       logger.warning(
         'the pictures in %s have %d px and are enlarged to %d',
-        self._folder, side, resolution,
-      )  # fmt: skip
+        *(self._folder, side, resolution),
+      )
 
   def fingerprint(self) -> str:
-    """A hash that tells this split from another, from a few of its records."""
+    """Returns a hash of a few records, to recognize the split."""
     digest = hashlib.sha256(f'{self.version} {len(self)}'.encode())
     for position in (0, len(self) // 2, len(self) - 1):
       digest.update(self._read(position))
     return digest.hexdigest()
 
   def digest(self, positions: Sequence[int]) -> str:
-    """A hash of the records at some positions, all that they hold."""
+    """Returns a hash of the full content of some records."""
     digest = hashlib.sha256(f'{self.version} {len(positions)}'.encode())
     for position in positions:
       digest.update(hashlib.sha256(self._read(position)).digest())
@@ -148,13 +138,13 @@ class Records:
 
 
 def pair(target: Record, reference: Record, resolution: int) -> Example:
-  """One example of a batch: a picture and another one of the same person.
+  """Returns one example: a picture and a reference image of the same person.
 
   Returns:
     `image`, `reference`: uint8 [resolution, resolution, 3]; `eyes`, `boxes`,
     `reference_eyes`, `reference_boxes`: float32 [2, 2] in pixels of that
-    resolution; `corners`, `reference_corners`: float32 [4, 2], likewise, all
-    NaN where they are not known; `valid`: true.
+    resolution; `corners`, `reference_corners`: float32 [4, 2], NaN if unknown;
+    `valid`: true.
 
   Raises:
     InputError: a picture is damaged.
@@ -164,27 +154,22 @@ def pair(target: Record, reference: Record, resolution: int) -> Example:
 
 
 def collate(
-  drawn: Sequence[Drawn], resolution: int, tell_self: bool = False
+  drawn: Sequence[Drawn], resolution: int, mark_self: bool = False
 ) -> Example:
-  """A batch of pairs: the arrays of `pair`, stacked.
+  """Decodes pairs to a batch, with the arrays of `pair` stacked.
 
-  Pictures are decoded to where they stay. Without references their arrays are
-  left out.
-
-  Args:
-    drawn: the pairs.
-    resolution: side of the pictures in pixels.
-    tell_self: add `is_self`, bool [b]: whether the reference is the picture.
+  Without references their arrays are left out. `mark_self` adds `is_self`, bool
+  [b], true if picture and reference are the same record.
 
   Raises:
     InputError: a picture is damaged.
   """
-  targets, references = zip(*drawn, strict=True)
-  batch = _collate(targets, resolution)
-  if references[0] is not None:
+  batch = _collate([target for target, _ in drawn], resolution)
+  references = [reference for _, reference in drawn if reference]
+  if references:
     shown = _collate(references, resolution)
     batch |= {_of_reference(name): array for name, array in shown.items()}
-  if tell_self:
+  if mark_self:
     batch['is_self'] = np.array([one is other for one, other in drawn])
   return batch | {'valid': np.ones(len(drawn), np.bool_)}
 
@@ -193,7 +178,7 @@ def _collate(records: Sequence[Record], resolution: int) -> Example:
   count = len(records)
   images = np.empty((count, resolution, resolution, 3), np.uint8)
   sides = [
-    _of(record, decode, record.image, resolution, image)[1]
+    _named(record, decode, record.image, resolution, image)[1]
     for record, image in zip(records, images, strict=True)
   ]
   scale = np.array([scale_of(resolution, side) for side in sides])
@@ -206,8 +191,8 @@ def _collate(records: Sequence[Record], resolution: int) -> Example:
   }
 
 
-def _of(record: Record, function, *arguments):
-  """Calls a function of a record's picture; says whose, if it is damaged."""
+def _named(record: Record, function: Callable[..., Any], *arguments: Any):
+  """Calls a function and adds the record's name to its InputError."""
   try:
     return function(*arguments)
   except InputError as error:
@@ -215,42 +200,36 @@ def _of(record: Record, function, *arguments):
 
 
 def batch_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], type]]:
-  """Shapes and types of one example of a batch of `train_batches`."""
-  picture = (config.resolution, config.resolution, 3), np.uint8
-  pair, corners = ((2, 2), np.float32), ((4, 2), np.float32)
-  one = {'image': picture, 'eyes': pair, 'corners': corners, 'boxes': pair}
+  """Returns shape and type of each array of one training example."""
+  side = config.resolution
+  one: dict[str, tuple[tuple[int, ...], type]] = {
+    'image': ((side, side, 3), np.uint8),
+    'eyes': ((2, 2), np.float32),
+    'corners': ((4, 2), np.float32),
+    'boxes': ((2, 2), np.float32),
+  }
   shapes = dict(one)
   if config.exemplar != 'none':
     shapes |= {_of_reference(name): shape for name, shape in one.items()}
   if config.self_reference:
     shapes['is_self'] = (), np.bool_
-  return shapes | {'valid': ((), np.bool_)}
+  shapes['valid'] = (), np.bool_
+  return shapes
 
 
 def _of_reference(name: str) -> str:
-  """What an array of a batch is called that is of the references."""
+  """Returns the name of the reference's array, given the picture's."""
   return 'reference' if name == 'image' else f'reference_{name}'
 
 
-def next_position(position: int, record: Record) -> int:
-  """Position of the next picture of the person; the first after the last.
-
-  Raises:
-    InputError: there is no other one.
-  """
-  check_paired(record)
-  start = position - record.index_in_identity
-  return start + (record.index_in_identity + 1) % record.identity_size
-
-
 def check_paired(record: Record) -> None:
-  """Raises InputError if a record has no partner."""
+  """Raises InputError if the person has no other picture."""
   if record.identity_size < 2:
     raise InputError(f'{record.filename} has no other picture of its person')
 
 
 class RandomPair(grain.transforms.RandomMap):
-  """From a record's position to a pair with any other of the person's."""
+  """Maps a position to its record and a random other one of the person."""
 
   def __init__(self, records: Records):
     self._records = records
@@ -264,58 +243,36 @@ class RandomPair(grain.transforms.RandomMap):
     return target, self._records[start + other]
 
 
-class Alone(grain.transforms.Map):
-  """From a record's position to the record without another one."""
-
-  def __init__(self, records: Records):
-    self._records = records
-
-  def map(self, position: int) -> Drawn:
-    return self._records[position], None
-
-
-class Itself(grain.transforms.Map):
-  """From a record's position to a pair of the record with itself."""
-
-  def __init__(self, records: Records):
-    self._records = records
-
-  def map(self, position: int) -> Drawn:
-    record = self._records[position]
-    return record, record
-
-
 def train_batches(
   config: Config, process_index: int = 0, process_count: int = 1
 ) -> grain.DatasetIterator:
-  """An endless iterator over this process's part of the global batches.
+  """Returns an endless iterator over this process's part of global batches.
 
-  A batch holds the arrays of `batch_shapes`, stacked: models that are told
-  nothing of the exemplar get none, in the same order of pictures. Of all pairs
-  the share `self_reference` is one picture twice, of any record; the others are
-  two pictures of a person. The iterator's `get_state` and `set_state` save and
-  restore the position.
+  A batch holds the stacked arrays of `batch_shapes`. Presets without reference
+  images get the same pictures in the same order. A share of `self_reference`
+  pairs uses one picture twice, drawn from all records; the others are two
+  pictures of one person. The iterator's `get_state` and `set_state` save and
+  restore its position.
 
   Raises:
-    InputError: the data set is not there, was packed for a smaller resolution,
-      or has no two pictures of a person where they are needed.
+    InputError: the data set does not exist, was packed for a smaller
+      resolution, or nobody in it has two pictures although pairs are needed.
   """
   records = Records(config.data_dir, config.dataset, 'train')
   records.check_resolution(config.resolution, warn=True)
-  # The threads share the cores already.
+  # The reader threads already use all cores.
   cv2.setNumThreads(1)
-  local = config.batch_size // process_count
-  dataset = _pairs(config, records)
-  # A thread makes a whole batch: between pictures nothing is copied, and
-  # threads seldom meet.
-  dataset = dataset.batch(
-    local,
+  collate_batch = functools.partial(
+    collate,
+    resolution=config.resolution,
+    mark_self=config.self_reference > 0,
+  )
+  # A thread decodes whole batches in place: nothing is copied in between, and
+  # threads seldom have to synchronize.
+  dataset = _pairs(config, records).batch(
+    config.batch_size // process_count,
     drop_remainder=True,
-    batch_fn=functools.partial(
-      collate,
-      resolution=config.resolution,
-      tell_self=config.self_reference > 0,
-    ),
+    batch_fn=collate_batch,
   )
   # Batch n of process p is local batch n * process_count + p.
   dataset = dataset[process_index::process_count]
@@ -327,36 +284,41 @@ def train_batches(
 
 
 def _pairs(config: Config, records: Records) -> grain.MapDataset:
-  """What is drawn for one run after the other, for all processes."""
+  """Returns the shuffled pairs of all processes."""
 
   def shuffled(count: int, seed: int) -> grain.MapDataset:
     return grain.MapDataset.range(count).seed(seed).shuffle().repeat()
 
+  def itself(position: int) -> Drawn:
+    record = records[position]
+    return record, record
+
   share = config.self_reference
   if share:
-    # No run has this seed: the same order would show pictures twice in a row.
-    selves = shuffled(len(records), config.seed + 2**31).map(Itself(records))
+    # A seed that no run has; the other order would show pictures twice in a
+    # row.
+    selves = shuffled(len(records), config.seed + 2**31).map(itself)
     if share == 1:
       return selves
   if not records.paired:
     advice = ''
     if config.exemplar == 'image':
-      advice = ', or make pairs of one picture with --self-reference 1'
+      advice = ', or use --self-reference 1 to train on single pictures'
     raise InputError(
       f'nobody in the train split of {config.dataset} has two pictures: add'
       f' some{advice}'
     )
   dataset = shuffled(records.paired, config.seed)
   if config.exemplar == 'none':
-    return dataset.map(Alone(records))
+    return dataset.map(lambda position: (records[position], None))
   dataset = dataset.random_map(RandomPair(records))
   if share:
     dataset = grain.MapDataset.mix([dataset, selves], [1 - share, share])
   return dataset
 
 
-def reader_threads(asked: int) -> int:
-  """How many threads read and decode; 0 asks for what suits the cores."""
-  if asked:
-    return asked
+def reader_threads(requested: int) -> int:
+  """Returns the number of reader threads; 0 chooses by the CPU cores."""
+  if requested:
+    return requested
   return max(_LEAST_THREADS, min(parallel.cpu_count(), _MOST_THREADS))

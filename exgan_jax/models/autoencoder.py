@@ -1,13 +1,12 @@
-"""The compressor: an auto-encoder of eyes, whose code tells one from another.
+"""The compressor: an auto-encoder whose codes identify eyes.
 
-One encoder takes one eye at a time, left or right; two decoders draw them, as
-left and right eyes are mirrored. The code-based model uses the encoder alone,
-and does not train it further.
+One encoder is shared by left and right eyes; each has its own decoder, as they
+are mirrored. The code model uses the encoder with frozen parameters.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,45 +15,17 @@ from jaxtyping import Array, Float
 
 from exgan_jax.models.layers import Conv, Encoder
 
-# The decoder starts at a quarter of the crop's side.
-_DOUBLINGS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class CompressorConfig:
-  """Shape of the compressor.
-
-  Attributes:
-    crop_side: side of the eye crops in pixels, a multiple of eight.
-    width: channels of the first layer and of the last one.
-    code_size: numbers of one eye's code.
-    dtype: type of the arithmetic; parameters, codes and pictures are float32.
-  """
-
-  crop_side: int
-  width: int
-  code_size: int
-  dtype: jnp.dtype = jnp.float32
-
 
 class EyeEncoder(nnx.Module):
-  """Eyes to codes.
+  """Encodes eyes.
 
-  Called with float [b, 2, side, side, 3] in [-1, 1], left and right; returns
-  float32 [b, 2, code_size]. A code has a mean square of 1, so that distances
-  between codes mean the same for every compressor.
+  Called with left and right eyes, float [b, 2, side, side, 3] in [-1, 1];
+  returns float32 [b, 2, code_size]. Codes have a mean square of 1, so that
+  distances are comparable between compressors.
   """
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    self.encoder = Encoder(
-      3,
-      config.crop_side,
-      config.width,
-      config.code_size,
-      kernel=3,
-      dtype=config.dtype,
-      rngs=rngs,
-    )
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    self.encoder = Encoder(3, crop_side, width, code_size, kernel=3, **layer)
 
   def __call__(
     self, crops: Float[Array, 'b 2 s s 3']
@@ -66,27 +37,16 @@ class EyeEncoder(nnx.Module):
 
 
 class EyeDecoder(nnx.Module):
-  """Codes of eyes of one side to pictures, float [b, side, side, 3]."""
+  """Decodes codes of left or of right eyes to float [b, side, side, 3]."""
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    self.side = config.crop_side // 2**_DOUBLINGS
-    channels = config.width * 2 ** (_DOUBLINGS - 1)
-    self.dense = nnx.Linear(
-      config.code_size,
-      self.side**2 * channels,
-      dtype=config.dtype,
-      rngs=rngs,
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    c = width
+    self.side = crop_side // 4
+    self.dense = nnx.Linear(code_size, self.side**2 * 2 * c, **layer)
+    self.convs = nnx.List(
+      [Conv(2 * c, c, doubles=True, **layer), Conv(c, c, doubles=True, **layer)]
     )
-    self.convs = nnx.List()
-    for _ in range(_DOUBLINGS):
-      narrower = max(channels // 2, config.width)
-      self.convs.append(
-        Conv(channels, narrower, doubles=True, dtype=config.dtype, rngs=rngs)
-      )
-      channels = narrower
-    self.output = Conv(
-      channels, 3, activation=nnx.tanh, dtype=config.dtype, rngs=rngs
-    )
+    self.output = Conv(c, 3, activation=nnx.tanh, **layer)
 
   def __call__(self, code: Float[Array, 'b n']) -> Float[Array, 'b s s 3']:
     x = nnx.leaky_relu(self.dense(code))
@@ -100,12 +60,19 @@ class Compressor(nnx.Module):
   """Encodes and decodes eyes.
 
   Called with float [b, 2, side, side, 3] in [-1, 1]; returns the same, float32.
+
+  Args:
+    crop_side: side of the eye crops in pixels, a multiple of eight.
+    width: channels of the first and the last layer.
+    code_size: length of one eye's code.
+    **layer: `dtype` of the arithmetic, and `rngs`.
   """
 
-  def __init__(self, config: CompressorConfig, *, rngs: nnx.Rngs):
-    self.encoder = EyeEncoder(config, rngs=rngs)
-    self.left = EyeDecoder(config, rngs=rngs)
-    self.right = EyeDecoder(config, rngs=rngs)
+  def __init__(self, crop_side: int, width: int, code_size: int, **layer: Any):
+    shape = (crop_side, width, code_size)
+    self.encoder = EyeEncoder(*shape, **layer)
+    self.left = EyeDecoder(*shape, **layer)
+    self.right = EyeDecoder(*shape, **layer)
 
   def __call__(
     self, crops: Float[Array, 'b 2 s s 3']

@@ -1,7 +1,7 @@
-"""Convolutions that halve or double the resolution, without waste.
+"""Faster forms of strided and upsampling convolutions.
 
-They are to be given to `flax.nnx.Conv`, and differ from what they stand for by
-rounding only.
+They are passed to `flax.nnx.Conv` and differ from the plain forms only by
+rounding.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ def convolve(
   padding: Any,
   **options: Any,
 ) -> Float[Array, 'n i j o']:
-  """`jax.lax.conv_general_dilated` as `flax.nnx.Conv` calls it.
+  """Calls `jax.lax.conv_general_dilated`, or a faster form on CPUs.
 
-  On CPUs XLA is slow at two kinds, which are computed in another form there:
-  those with a stride, as their gradients are convolutions with holes between
-  the pixels, and those to a few channels, as these are fewer than a register
-  holds.
+  XLA is slow on CPUs for strided convolutions, whose gradients are dilated, and
+  for few output channels, which do not fill a vector register.
   """
 
   def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -50,28 +48,23 @@ def convolve(
 def convolve_folded(
   x: Float[Array, 'n h w c'], kernel: Float[Array, 'k k c o']
 ) -> Float[Array, 'n h/2 w/2 o']:
-  """Convolves with a stride of two and padding `SAME`, for even h and w.
+  """Convolves with stride 2 and padding `SAME`, for even h and w and k > 1.
 
-  With every two by two pixels folded into the channels there is no stride, and
-  all derivatives, those of the gradient penalty, too, are convolutions without
-  holes.
-
-  Args:
-    x: the pictures.
-    kernel: of at least two taps each way.
+  Folding 2 x 2 pixels into channels removes the stride, so no derivative, not
+  even that of the gradient penalty, is a dilated convolution.
   """
   taps = kernel.shape[0]
-  # What `SAME` puts before the first pixel. With zeros for the taps that are
-  # missing the kernel begins and ends where blocks of two pixels do.
+  # Padding of `SAME` before the first pixel. Zeros around the kernel align it
+  # with blocks of two pixels.
   before = (taps - 2) // 2
   front = before % 2
   blocks = -(-(front + taps) // 2)
   margin = (front, 2 * blocks - front - taps)
-  whole = jnp.pad(kernel, (margin, margin, (0, 0), (0, 0)))
+  padded = jnp.pad(kernel, (margin, margin, (0, 0), (0, 0)))
   first = (before + front) // 2
   return jax.lax.conv_general_dilated(
-    _fold(x),
-    jnp.moveaxis(_fold(jnp.moveaxis(whole, 3, 0)), 0, 3),
+    fold(x, 2),
+    jnp.moveaxis(fold(jnp.moveaxis(padded, 3, 0), 2), 0, 3),
     (1, 1),
     ((first, blocks - 1 - first),) * 2,
     dimension_numbers=DIMENSIONS,
@@ -81,10 +74,10 @@ def convolve_folded(
 def convolve_to_few(
   x: Float[Array, 'n h w c'], kernel: Float[Array, 'k k c o']
 ) -> Float[Array, 'n h w o']:
-  """Convolves with padding `SAME` and odd k, by one product of matrices.
+  """Convolves with padding `SAME` and odd k by one matrix product.
 
-  That of every pixel with all taps; each pixel then adds up what its neighbours
-  have for it.
+  The product of every pixel with every tap; then each output pixel sums the
+  products of its neighbors.
   """
   n, h, w, c = x.shape
   taps, margin = kernel.shape[0], kernel.shape[0] // 2
@@ -93,11 +86,12 @@ def convolve_to_few(
     each.reshape(n, h, w, taps, taps, -1),
     ((0, 0), (margin, margin), (margin, margin), (0, 0), (0, 0), (0, 0)),
   )
-  return sum(
+  parts = (
     each[:, i : i + h, j : j + w, i, j]
     for i in range(taps)
     for j in range(taps)
   )
+  return sum(parts, start=jnp.zeros((), x.dtype))
 
 
 def convolve_doubled(
@@ -107,36 +101,37 @@ def convolve_doubled(
   padding: Any,
   **options: Any,
 ) -> Float[Array, 'n 2*h 2*w o']:
-  """Repeats every pixel twice each way, and convolves that; padding `SAME`.
+  """Doubles height and width by repeating pixels, then convolves (`SAME`).
 
-  TPUs repeat the pixels while they read them; others would write them down.
+  TPUs repeat pixels while reading them; other devices would store the repeated
+  pixels.
   """
   del strides, padding, options  # Always 1, `SAME`, and none.
+
+  def repeated(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+    return jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), 'SAME', dimension_numbers=DIMENSIONS
+    )
+
   return jax.lax.platform_dependent(
-    x, kernel, tpu=_convolve_repeated, default=convolve_pairs
-  )
-
-
-def _convolve_repeated(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  repeated = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-  return jax.lax.conv_general_dilated(
-    repeated, kernel, (1, 1), 'SAME', dimension_numbers=DIMENSIONS
+    x, kernel, tpu=repeated, default=convolve_pairs
   )
 
 
 def convolve_pairs(
   x: Float[Array, 'n h w c'], kernel: Float[Array, '3 3 c o']
 ) -> Float[Array, 'n 2*h 2*w o']:
-  """The same without repeating them.
+  """Computes `convolve_doubled` without repeating pixels.
 
-  Of three pixels in a row two are always equal: their taps are added, which
-  leaves four of nine.
+  Of three repeated pixels in a row two are equal; adding their taps leaves 2 x
+  2 taps per output pixel.
   """
-  kernels = _of_pairs(_of_pairs(kernel, 0), 2)  # [i, p, j, q, c, o]
+  kernels = _pair_taps(_pair_taps(kernel, 0), 2)  # [i, p, j, q, c, o]
   kernels = kernels.transpose(1, 3, 4, 0, 2, 5)
   n, h, w, _ = x.shape
-  # Padded here: were it the convolution's, XLA would give its gradient's
-  # operands other parts, and on CPUs those take ten times as long.
+  # Padded here: with padding in the convolution XLA would choose another
+  # gradient, which takes ten times as long on CPUs.
   found = jax.lax.conv_general_dilated(
     jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))),
     kernels.reshape(2, 2, x.shape[3], -1),
@@ -149,19 +144,21 @@ def convolve_pairs(
   return pixels.reshape(n, 2 * h, 2 * w, -1)
 
 
-def _of_pairs(kernel: jax.Array, axis: int) -> jax.Array:
-  """Taps over three pixels, as each of two equal ones has them over a pair.
+def _pair_taps(kernel: jax.Array, axis: int) -> jax.Array:
+  """Adds the taps of equal pixels along one axis.
 
   Returns:
-    With the axis of the taps replaced by two: which pixel of the two, and which
-    pixel of the pair that it sees.
+    The kernel with the axis replaced by two: which of two equal output pixels,
+    and which of the two input pixels that it sees.
   """
   first, middle, last = jnp.moveaxis(kernel, axis, 0)
   pairs = [[first, middle + last], [first + middle, last]]
   return jnp.stack([jnp.stack(pair, axis) for pair in pairs], axis)
 
 
-def _fold(x: Float[Array, 'n h w c']) -> Float[Array, 'n h/2 w/2 4*c']:
+def fold(x: jax.Array, size: int) -> jax.Array:
+  """Folds blocks of pixels into channels: [n, h/size, w/size, size**2 * c]."""
   n, h, w, c = x.shape
-  blocks = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
-  return blocks.reshape(n, h // 2, w // 2, 4 * c)
+  blocks = x.reshape(n, h // size, size, w // size, size, c)
+  blocks = blocks.transpose(0, 1, 3, 2, 4, 5)
+  return blocks.reshape(n, h // size, w // size, size * size * c)

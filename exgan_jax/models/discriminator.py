@@ -1,14 +1,13 @@
-"""The discriminator: the whole picture and both eyes, one logit.
+"""The discriminators.
 
-A global branch over the picture (with the exemplar as extra channels where
-the model has one) and a local branch over a crop of each eye; their features
-are joined, with those of the codes in the code-based model. After Iizuka et
-al. 2017, with a crop an eye instead of one crop.
+After Iizuka et al. 2017: a global branch for the picture, with the exemplar as
+extra channels, and a local branch for a crop of each eye. Their features, and
+those of the codes in the code model, are joined to one logit.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -19,48 +18,42 @@ from exgan_jax.models.layers import Conv, Encoder
 FEATURES_PER_WIDTH = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
-  """Shape of the discriminator.
+class Discriminator(nnx.Module):
+  """Tells real from painted pictures.
 
-  Attributes:
-    in_channels: channels of the global branch: 3, and 4 with an exemplar.
+  Called with the picture, float [b, h, w, in_channels], the eye crops, float
+  [b, 2, side, side, 3], and the codes, float [b, code_size]. Returns logits,
+  float32 [b], large for real pictures.
+
+  Args:
+    in_channels: channels of the picture: 3, or 7 with an exemplar.
     width: channels of the first layers, doubled up to eight times as many.
     resolution: side of the pictures in pixels.
     crop_side: side of the eye crops in pixels.
-    code_size: numbers of the exemplar's and the picture's code together; 0
-      for a model without codes.
-    dtype: type of the arithmetic; parameters and the logit are float32.
+    code_size: length of the codes of exemplar and picture together; 0 for
+      models without codes.
+    dtype: type of the arithmetic; parameters and logits are float32.
   """
 
-  in_channels: int
-  width: int
-  resolution: int
-  crop_side: int
-  code_size: int = 0
-  dtype: jnp.dtype = jnp.float32
-
-
-class Discriminator(nnx.Module):
-  """Tells pictures from painted ones.
-
-  Called with the channels of the global branch, float [b, h, w, in_channels],
-  the eye crops, float [b, 2, side, side, 3], and the codes, float
-  [b, code_size]; returns the logits, float32 [b], large for real pictures.
-  """
-
-  def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
-    features = FEATURES_PER_WIDTH * config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
-    self.globally = Encoder(
-      config.in_channels, config.resolution, config.width, features, **layer
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    resolution: int,
+    crop_side: int,
+    code_size: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    features = FEATURES_PER_WIDTH * width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
+    self.globally = Encoder(in_channels, resolution, width, features, **layer)
+    self.locally = Encoder(3, crop_side, width, features, **layer)
+    self.of_codes = (
+      nnx.Linear(code_size, features, **layer) if code_size else None
     )
-    self.locally = Encoder(3, config.crop_side, config.width, features, **layer)
-    if config.code_size:
-      self.of_codes = nnx.Linear(config.code_size, features, **layer)
-    else:
-      self.of_codes = None
-    joined = (4 if config.code_size else 3) * features
+    joined = (4 if code_size else 3) * features
     self.logit = nnx.Linear(joined, 1, **layer)
 
   def __call__(
@@ -70,7 +63,7 @@ class Discriminator(nnx.Module):
     codes: Float[Array, 'b n'],
   ) -> Float[Array, ' b']:
     batch = picture.shape[0]
-    # One set of weights sees left and right eyes; the join tells them apart.
+    # Left and right eyes share weights; the last layer tells them apart.
     eyes = self.locally(crops.reshape(-1, *crops.shape[2:]))
     features = [self.globally(picture), eyes.reshape(batch, -1)]
     if self.of_codes is not None:
@@ -82,18 +75,19 @@ class Discriminator(nnx.Module):
 class EyeDiscriminator(nnx.Module):
   """Tells patches of real eyes from painted ones, for the transfer model.
 
-  Called with the channels that crops are cut from, float
-  [b, 2, side, side, in_channels]: the picture, the aligned reference and the
-  hole mask. Returns a logit for each patch, float32 [b, patches], large for
-  real pictures.
+  Called with eye crops of the picture, the aligned reference and the hole mask,
+  float [b, 2, side, side, in_channels]. Returns one logit per patch, float32
+  [b, patches], large for real pictures.
   """
 
-  def __init__(self, config: DiscriminatorConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+  def __init__(
+    self, in_channels: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
+  ):
+    c = width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
     self.convs = nnx.List(
       [
-        Conv(config.in_channels, 2 * c, 4, strides=2, **layer),
+        Conv(in_channels, 2 * c, 4, strides=2, **layer),
         Conv(2 * c, 4 * c, 4, strides=2, **layer),
         Conv(4 * c, 4 * c, **layer),
         Conv(4 * c, 1, activation=lambda x: x, **layer),

@@ -1,84 +1,77 @@
-"""The generator: a dilated encoder-decoder at a quarter of the resolution.
+"""The generator: a dilated encoder-decoder with skip connections.
 
 After Iizuka et al. 2017, "Globally and Locally Consistent Image Completion",
-with fewer channels, as eyes are a narrow domain, and with sums across: the
-bottleneck's layers add to what they get, and the encoder's features are added
-to the decoder's of the same size, which makes it learn a good deal faster. By
-default nothing is normalised: instance statistics would wash out the colours
-that the exemplar is there to tell.
+with fewer channels, as eyes are a narrow domain. Residual connections in the
+bottleneck and skip connections from the encoder to the decoder make it learn
+much faster. There is no normalization: instance statistics would remove the
+colors that the exemplar provides.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from exgan_jax.models.conditioning import CodeInjection
 from exgan_jax.models.layers import Conv
-
-
-@dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
-  """Shape of the generator.
-
-  Attributes:
-    in_channels: holed image and mask (4), and the exemplar and its mask (8).
-    width: channels at full resolution; twice as many at half, four times at a
-      quarter of it.
-    dilations: one dilated convolution each, in the bottleneck.
-    code_size: numbers of the exemplar's code, which enters the bottleneck; 0
-      for a model without codes.
-    crop_side: side of the crops that the code was made of, in pixels.
-    dtype: type of the arithmetic; parameters are float32.
-  """
-
-  in_channels: int
-  width: int
-  dilations: Sequence[int] = (2, 4, 8, 16)
-  code_size: int = 0
-  crop_side: int = 0
-  dtype: jnp.dtype = jnp.float32
 
 
 class Generator(nnx.Module):
   """Paints the hole of a picture.
 
-  Called with float [b, h, w, in_channels], sides divisible by four, and for a
-  model with codes the exemplar's code, float [b, code_size], and the centres of
-  the hole's eyes, float [b, 2, 2] in pixels. Returns float32 [b, h, w, 3] in
-  [-1, 1].
+  Called with float [b, h, w, in_channels], sides divisible by four, and for
+  models with codes the exemplar's code, float [b, code_size], and the eye
+  centers, float [b, 2, 2] in pixels. Returns float32 [b, h, w, 3] in [-1, 1].
+
+  Args:
+    in_channels: 4 for the holed image and mask, 8 with the exemplar and its
+      mask.
+    width: channels at full resolution; doubled at a half and at a quarter.
+    dilations: rates of the bottleneck's convolutions.
+    code_size: length of the exemplar's code for both eyes; 0 for models without
+      codes.
+    crop_side: side in pixels of the eye crops that the code describes.
+    dtype: type of the arithmetic; parameters are float32.
   """
 
-  def __init__(self, config: GeneratorConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    layer = {'dtype': config.dtype, 'rngs': rngs}
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    dilations: Sequence[int],
+    code_size: int,
+    crop_side: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    c = width
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
 
     def conv(*args, **kwargs):
       return Conv(*args, **layer, **kwargs)
 
     self.encoder = nnx.List(
       [
-        conv(config.in_channels, c, 5),
+        conv(in_channels, c, 5),
         conv(c, 2 * c, strides=2),
         conv(2 * c, 2 * c),
         conv(2 * c, 4 * c, strides=2),
         conv(4 * c, 4 * c),
       ]
     )
-    if config.code_size:
-      # A map as large as an eye at a quarter of the resolution, and odd.
-      map_side = config.crop_side // 4 + 1
-      self.told = CodeInjection(4 * c, config.code_size, map_side, **layer)
-    else:
-      self.told = None
+    # Odd, and about as large as an eye at a quarter of the resolution.
+    map_side = crop_side // 4 + 1
+    self.told = (
+      CodeInjection(4 * c, code_size, map_side, **layer) if code_size else None
+    )
     self.bottleneck = nnx.List(
       [
-        *(conv(4 * c, 4 * c, dilation=d) for d in config.dilations),
+        *(conv(4 * c, 4 * c, dilation=d) for d in dilations),
         conv(4 * c, 4 * c),
       ]
     )
@@ -95,16 +88,18 @@ class Generator(nnx.Module):
   def __call__(
     self,
     x: Float[Array, 'b h w c'],
-    told: tuple[jax.Array, jax.Array] | None = None,
+    code: tuple[jax.Array, jax.Array] | None = None,
   ) -> Float[Array, 'b h w 3']:
     steps = []
     for layer in self.encoder:
       x = layer(x)
       steps.append(x)
     if self.told is not None:
-      code, eyes = told
-      # Four pixels make one; an index is the place of a pixel's centre.
-      x = self.told(x, (code, (eyes + 0.5) / 4.0 - 0.5))
+      assert code is not None, 'a model with codes needs a code'
+      numbers, eyes = code
+      # From pixels to those of a quarter of the resolution; indices are pixel
+      # centers.
+      x = self.told(x, numbers, (eyes + 0.5) / 4.0 - 0.5)
     for layer in self.bottleneck:
       x = x + layer(x)
     full, half = steps[0], steps[2]
@@ -112,3 +107,50 @@ class Generator(nnx.Module):
     x = second(first(x) + half)
     x = fourth(third(x) + full)
     return self.output(x).astype(jnp.float32)
+
+
+class CodeInjection(nnx.Module):
+  """Adds a feature map, computed from each eye's code, at that eye.
+
+  Called with features, the code of both eyes and their centers in pixels of the
+  features. Maps are placed with bilinear interpolation.
+  """
+
+  def __init__(
+    self,
+    channels: int,
+    code_size: int,
+    map_side: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+  ):
+    self.map_side = map_side
+    features = map_side**2 * channels
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
+    self.left = nnx.Linear(code_size // 2, features, **layer)
+    self.right = nnx.Linear(code_size // 2, features, **layer)
+
+  def __call__(
+    self,
+    x: Float[Array, 'b h w c'],
+    code: Float[Array, 'b n'],
+    centers: Float[Array, 'b 2 2'],
+  ) -> Float[Array, 'b h w c']:
+    batch, height, width, channels = x.shape
+    left, right = jnp.split(code, 2, axis=-1)
+    maps = jnp.stack([self.left(left), self.right(right)], axis=1)
+    maps = maps.reshape(batch, 2, self.map_side, self.map_side, channels)
+    rows = _weights(self.map_side, centers[..., 1], height).astype(x.dtype)
+    columns = _weights(self.map_side, centers[..., 0], width).astype(x.dtype)
+    return x + jnp.einsum('beijc,beih,bejw->bhwc', maps, rows, columns)
+
+
+def _weights(
+  side: int, centers: Float[Array, 'b 2'], size: int
+) -> Float[Array, 'b 2 side size']:
+  """Returns the interpolation weights of map cells for pixels of one axis."""
+  offset = jnp.arange(side, dtype=jnp.float32) - side // 2
+  at = (centers[..., None] + offset[None, None])[..., None]
+  pixels = jnp.arange(size, dtype=jnp.float32)[None, None, None, :]
+  return jnp.maximum(0.0, 1.0 - jnp.abs(pixels - at))

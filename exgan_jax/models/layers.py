@@ -1,4 +1,4 @@
-"""The pieces that the networks share."""
+"""Layers that several networks use."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ SMALLEST_SIDE = 4
 class Conv(nnx.Module):
   """A convolution and an activation.
 
-  Called with float [b, h, w, in_channels]. With `doubles` it returns twice the
-  height and width: every pixel is repeated before the convolution, of three by
-  three taps.
+  Called with float [b, h, w, in_channels]. With `doubles` every pixel is
+  repeated to twice the height and width before a 3 x 3 convolution.
   """
 
   def __init__(
@@ -52,10 +51,9 @@ class Conv(nnx.Module):
 
 
 class Encoder(nnx.Module):
-  """Strided convolutions down to a few pixels, then a vector.
+  """Strided convolutions down to a few pixels, then a linear layer.
 
-  Called with float [n, side, side, in_channels]; returns float [n, features],
-  without an activation.
+  Called with float [n, side, side, in_channels]; returns float [n, features].
   """
 
   def __init__(
@@ -69,26 +67,16 @@ class Encoder(nnx.Module):
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
   ):
-    self.convs = nnx.List()
+    self.convs: nnx.List[Conv] = nnx.List()
     channels = width
     while side > SMALLEST_SIDE:
       self.convs.append(
-        Conv(
-          in_channels,
-          channels,
-          kernel,
-          strides=2,
-          dtype=dtype,
-          rngs=rngs,
-        )
+        Conv(in_channels, channels, kernel, strides=2, dtype=dtype, rngs=rngs)
       )
       in_channels, channels = channels, min(2 * channels, 8 * width)
       side = -(-side // 2)
     self.dense = nnx.Linear(
-      side * side * in_channels,
-      features,
-      dtype=dtype,
-      rngs=rngs,
+      side * side * in_channels, features, dtype=dtype, rngs=rngs
     )
 
   def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n f']:

@@ -1,8 +1,9 @@
-"""Eye boxes to masks, holes, crops and composites, on the device.
+"""Hole masks, eye crops and composites.
 
-Coordinates are pixel indices as Celeb-ID writes them: x to the right, y down,
-the first pixel at 0. An eye's box of size (w, h) at (x, y) holds the pixels
-with x - w/2 <= column < x + w/2 and y - h/2 <= row < y + h/2.
+Coordinates are pixel indices: x to the right, y down, the first pixel at 0. A
+box of size (w, h) at (x, y) contains the pixels with x - w/2 <= column < x +
+w/2 and y - h/2 <= row < y + h/2. Eyes are given as (x, y) centers of the left
+and the right one. Pictures are squares with a side of `resolution` pixels.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-# Celeb-ID's boxes are at most 3/8 of the picture's side (96 of 256 pixels).
+# Parts of the picture's side: the largest box in Celeb-ID, and an eye with its
+# lids.
 LARGEST_BOX = 3 / 8
-# What holds an eye with its lids, and little else.
 EYE = 1 / 4
+# Gray of holes in pictures for people.
+HOLE_COLOR = 128
 
 
 def hole_masks(
@@ -26,16 +29,9 @@ def hole_masks(
   boxes: Float[Array, 'b 2 2'],
   resolution: int,
 ) -> Float[Array, 'b h w 1']:
-  """Marks the eye boxes with ones.
+  """Returns masks with 1 inside either eye box and 0 elsewhere.
 
-  Args:
-    eyes: centres of the eyes (left, right), as (x, y) in pixels.
-    boxes: sizes of the boxes (left, right), as (w, h) in pixels.
-    resolution: side of the square pictures in pixels.
-
-  Returns:
-    1 inside either box and 0 elsewhere. Boxes may overlap and may leave the
-    picture; a box without area marks nothing.
+  Boxes, with sizes (w, h), may overlap, leave the picture or be empty.
   """
   index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
   low = (eyes - boxes / 2)[..., None]
@@ -51,24 +47,24 @@ def lid_masks(
   half_axes: Float[Array, 'b 2'],
   resolution: int,
 ) -> Float[Array, 'b eye h w']:
-  """Marks an ellipse around the corners of each eye with ones.
+  """Returns masks with 1 in an ellipse around the corners of each eye.
 
   Args:
     corners: outer and inner corner of the left eye, inner and outer corner of
       the right one, as (x, y) in pixels.
-    half_axes: of the ellipses, along the line of the corners and across it,
-      per distance of the outer corners.
-    resolution: side of the square pictures in pixels.
+    half_axes: of the ellipses, along and across the line of the corners,
+      relative to the distance of the outer corners.
+    resolution: side of the pictures.
   """
   across = corners[:, 3] - corners[:, 0]
   unit = jnp.maximum(jnp.linalg.norm(across, axis=-1), 1e-3)[:, None]
-  # Corners at one place have no line: it is taken to be level.
+  # If all corners coincide the line is horizontal.
   level = jnp.array([[1, 0]], corners.dtype)
   along = jnp.where(unit > 1e-3, across / unit, level)
   index = jnp.arange(resolution, dtype=corners.dtype)
-  centres = (corners[:, ::2] + corners[:, 1::2]) / 2  # [b, eye, (x, y)]
-  dx = index[None, None, None, :] - centres[:, :, 0, None, None]
-  dy = index[None, None, :, None] - centres[:, :, 1, None, None]
+  centers = (corners[:, ::2] + corners[:, 1::2]) / 2  # [b, eye, (x, y)]
+  dx = index[None, None, None, :] - centers[:, :, 0, None, None]
+  dy = index[None, None, :, None] - centers[:, :, 1, None, None]
   cosine, sine = (along[:, i, None, None, None] for i in (0, 1))
   axes = jnp.maximum(half_axes * unit, 1e-3)[:, :, None, None, None]
   u = (dx * cosine + dy * sine) / axes[:, 0]
@@ -79,13 +75,9 @@ def lid_masks(
 def nearness(
   eyes: Float[Array, 'b 2 2'], resolution: int
 ) -> Float[Array, 'b h w 1']:
-  """How near each pixel is to an eye: 1 at its centre, 0 far away.
+  """Returns a Gaussian around each eye: 1 at its center, 0 far away.
 
-  A Gaussian whose standard deviation is a twentieth of the picture's side.
-
-  Args:
-    eyes: centres of the eyes (left, right), as (x, y) in pixels.
-    resolution: side of the square pictures in pixels.
+  Its standard deviation is a twentieth of the picture's side.
   """
   index = jnp.arange(resolution, dtype=eyes.dtype)[None, None, None, :]
   offset = (index - eyes[..., None]) * (20.0 / resolution)
@@ -99,7 +91,7 @@ def composite(
   painted: Float[Array, 'b h w c'],
   mask: Float[Array, 'b h w 1'],
 ) -> Float[Array, 'b h w c']:
-  """Keeps the known pixels of `image` and takes the hole from `painted`."""
+  """Replaces the hole of `image` by `painted`."""
   return jnp.where(mask > 0, painted, image)
 
 
@@ -108,17 +100,10 @@ def eye_crops(
   eyes: Float[Array, 'b 2 2'],
   side: int,
 ) -> Float[Array, 'b 2 side side c']:
-  """Cuts a square around each eye.
+  """Cuts out a square around each eye; zero outside the picture.
 
-  Args:
-    image: pictures of any range.
-    eyes: centres of the eyes (left, right), as (x, y) in pixels.
-    side: side of the crops in pixels; see `crop_side`.
-
-  Returns:
-    The crops (left, right). Their pixel [side // 2, side // 2] is the first
-    one at or after the eye's centre, as in `hole_masks`, so a box no larger
-    than the crop lies whole in it. What is outside the picture is zero.
+  Pixel [side // 2, side // 2] of a crop is the first one at or after the eye's
+  center, so a box up to the size of the crop is completely inside.
   """
 
   def crop(picture, xy):
@@ -127,8 +112,8 @@ def eye_crops(
       picture, (xy[1], xy[0], jnp.zeros_like(xy[0])), size
     )
 
-  start = _crop_starts(eyes, image.shape, side)
-  return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(_frame(image, side), start)
+  framed, start = _framed(image, eyes, side)
+  return jax.vmap(jax.vmap(crop, in_axes=(None, 0)))(framed, start)
 
 
 def paste_crops(
@@ -136,7 +121,7 @@ def paste_crops(
   eyes: Float[Array, 'b 2 2'],
   crops: Float[Array, 'b 2 side side c'],
 ) -> Float[Array, 'b h w c']:
-  """Puts crops, the right eye's last, back to where `eye_crops` cut them."""
+  """Pastes crops to where `eye_crops` cut them, the right eye on top."""
   side = crops.shape[2]
 
   def paste(picture, starts, squares):
@@ -146,71 +131,67 @@ def paste_crops(
       )
     return picture
 
-  start = _crop_starts(eyes, image.shape, side)
-  framed = jax.vmap(paste)(_frame(image, side), start, crops)
+  framed = jax.vmap(paste)(*_framed(image, eyes, side), crops)
   return framed[:, side:-side, side:-side]
 
 
-def _frame(image: jax.Array, side: int) -> jax.Array:
-  return jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
+def _framed(
+  image: jax.Array, eyes: jax.Array, side: int
+) -> tuple[jax.Array, jax.Array]:
+  """Pads pictures by `side`; returns them and where crops start, int32 (x, y).
 
-
-def _crop_starts(
-  eyes: jax.Array, shape: tuple[int, ...], side: int
-) -> jax.Array:
-  """Where in the framed picture each crop begins, int32 (x, y)."""
-  centre = jnp.ceil(eyes).astype(jnp.int32)
-  # Framed by a whole side, a crop may start anywhere in [0, length + side]
-  # and one around an eye far outside the picture is all zero.
-  limit = jnp.array([shape[2] + side, shape[1] + side], jnp.int32)
-  start = jnp.maximum(centre - side // 2 + side, 0)
-  return jnp.minimum(start, limit[None, None])
+  A crop may then start anywhere in [0, length + side].
+  """
+  framed = jnp.pad(image, ((0, 0), (side, side), (side, side), (0, 0)))
+  center = jnp.ceil(eyes).astype(jnp.int32)
+  _, height, width, _ = image.shape
+  limit = jnp.array([width + side, height + side], jnp.int32)
+  start = jnp.maximum(center - side // 2 + side, 0)
+  return framed, jnp.minimum(start, limit[None, None])
 
 
 def crop_side(resolution: int) -> int:
-  """Side in pixels of crops that hold the largest box: 48 at 128 pixels.
+  """Returns the side of crops that contain the largest box, in pixels.
 
-  A multiple of eight, for the discriminator's strides.
+  It is a multiple of eight, for the discriminator's strides: 48 at 128 pixels.
   """
   return math.ceil(resolution * LARGEST_BOX / 8) * 8
 
 
 def eye_side(resolution: int) -> int:
-  """Side in pixels of crops that hold an eye: 32 at 128 pixels."""
+  """Returns the side of crops that contain an eye: 32 at 128 pixels."""
   return math.ceil(resolution * EYE / 8) * 8
 
 
 def hole_boxes(
   masks: Bool[np.ndarray, 'b h w 1'],
 ) -> tuple[Int[np.ndarray, 'b 2 4'], Bool[np.ndarray, 'b 2']]:
-  """Finds the boxes around the holes of masks, on the host.
+  """Finds the boxes around the two largest connected holes, on the host.
 
   Returns:
-    Left, top, right and bottom edge in pixels of the two largest connected
-    holes, from left to right; and which of them there are. Holes that touch
-    are one. A box that is not there holds one pixel.
+    Left, top, right and bottom edge in pixels, sorted from left to right; and
+    whether each box exists. A missing box contains one pixel.
   """
-  boxes = np.tile(np.int32([0, 0, 1, 1]), (len(masks), 2, 1))
+  boxes = np.tile(np.array([0, 0, 1, 1], np.int32), (len(masks), 2, 1))
   there = np.zeros((len(masks), 2), bool)
   for i, mask in enumerate(masks[..., 0]):
     _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    # The first one is what is not a hole; then x, y, width, height, area.
+    # The first component is the background. Rows are x, y, w, h, area.
     largest = found[1:][np.argsort(-found[1:, 4], kind='stable')][:2]
     for j, (x, y, w, h, _) in enumerate(sorted(largest.tolist())):
       boxes[i, j], there[i, j] = (x, y, x + w, y + h), True
   return boxes, there
 
 
-HOLE_COLOUR = 128
-
-
 def hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-  """Greys the hole of uint8 [..., h, w, 3] by a mask [..., h, w, 1]."""
-  return np.where(mask > 0, np.uint8(HOLE_COLOUR), image)
+  """Grays the hole of uint8 [..., h, w, 3] with a mask [..., h, w, 1]."""
+  return np.where(mask > 0, np.uint8(HOLE_COLOR), image)
 
 
 def mask_of(batch: dict[str, np.ndarray]) -> np.ndarray:
-  """The holes of a batch on the host, bool [b, h, w, 1]."""
+  """Returns the hole masks of a batch on the host, bool [b, h, w, 1]."""
   resolution = batch['image'].shape[1]
-  mask = hole_masks(batch['eyes'], batch['boxes'], resolution)
+  mask = hole_masks(
+    jnp.asarray(batch['eyes']), jnp.asarray(batch['boxes']), resolution
+  )
   return np.asarray(mask) > 0

@@ -1,4 +1,4 @@
-"""From a model and a batch to painted pictures."""
+"""Painting the holes of a batch with a trained model."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ from exgan_jax.models.inputs import (
   to_float,
   whole,
 )
-from exgan_jax.models.networks import (
-  Model,
-  make_generator,
-)
+from exgan_jax.models.networks import Model, make_generator
 from exgan_jax.models.transfer import Fields
 
 
 def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   """Returns the function from a model and a batch to painted pictures.
 
-  The result is float32 [b, h, w, 3] in [0, 1], equal to the input outside the
-  hole. What the hole hid does not reach the generator. Where the batch has
-  several references, its code is the mean of theirs, and a model that is shown
-  them paints once after each: the result is the mean. The compressor's
-  pictures have its drawings in the place of the eyes' crops.
+  The result is float32 [b, h, w, 3] in [0, 1] and equals the input outside the
+  hole. If the batch has several references, the code model averages their
+  codes; other models paint once per reference and average the results. The
+  compressor reconstructs the eye crops.
   """
   generator = make_generator(config)
   side = masks.eye_side(config.resolution)
@@ -45,7 +41,7 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
       return jnp.mean(passes(several), axis=0)
     scene = make_scene(config, batch, model.encoder)
     painted = generator(model.generator, *generator_input(config, scene))
-    if config.preset == 'transfer':
+    if scene.band:
       painted, _ = painted
     image = to_float(batch['image'])
     painted = masks.composite(
@@ -69,14 +65,15 @@ def make_fields_step(
 ) -> Callable[[Model, Batch], tuple[Fields, jax.Array]]:
   """Returns the function from a model and a batch to the transfer's fields.
 
-  It also returns the first row of each band, int32 [b]. The batch may say where
-  the holes are as `augment` does.
+  It also returns the first row of each band, int32 [b]. The batch may describe
+  the holes in the format of `augment`.
   """
   generator = make_generator(config)
 
   def fields_step(model: Model, batch: Batch) -> tuple[Fields, jax.Array]:
     scene = make_scene(config, batch, model.encoder)
-    _, fields = generator(model.generator, *generator_input(config, scene))
-    return fields, scene.top
+    assert scene.band is not None, 'only the transfer model has fields'
+    _, fields = generator(model.generator, scene.band.inputs)
+    return fields, scene.band.top
 
   return fields_step

@@ -1,15 +1,15 @@
-"""The transfer network: how to move, light and blend a reference's own eyes.
+"""The transfer network: moves, relights and blends the eyes of a reference.
 
-It predicts smooth or small fields; `compose` applies them to the reference's
-pixels. With all fields at zero that is the closed form `reference_clone`: the
-reference aligned by its eye corners, and shaded so that it meets the picture
-around the hole. Smooth fields can be enlarged, so a network of 128 pixels
-paints eyes of any resolution.
+It predicts fields that `compose` applies to the reference's pixels. With all
+fields zero the result is `closed_form`: the reference aligned by its eye
+corners and shaded to match the picture around the hole. The fields are smooth
+and can be enlarged, so a network for 128 pixels paints eyes of any resolution.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,35 +17,36 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from exgan_jax.models import shading, warp
+from exgan_jax.models.cpu_conv import fold
 from exgan_jax.models.layers import Conv
 
-# Pixels of a picture that become one cell of the network's features.
+# Side in pixels of one cell of the network's features.
 CELL = 4
-# Side of the low band's Gaussian and bound of the flow, per side of the
-# picture.
+# Standard deviation of the low band's Gaussian and bound of the flow, relative
+# to the picture's side.
 SIGMA, LARGEST_FLOW = 5 / 128, 12 / 128
 # Logarithm of the largest factor on the high band.
 _CONTRAST = 0.5
-# Where the blend begins: 0.95 of the reference.
+# Initial logit of the blend: 0.95 of the reference.
 _BLEND = 3.0
-# Channels of what the network sees.
-_SEEN = 13
+# Input channels of the network.
+_CHANNELS = 13
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TransferInput:
-  """The band around the eyes, and the reference to paint it from.
+  """The rows around the eyes and the reference to paint them from.
 
   Attributes:
-    image: float32 [b, h, w, 3] in [-1, 1], rows of a square picture whose side
-      is w; the hole is not hidden.
+    image: float32 [b, h, w, 3] in [-1, 1], rows of a square picture of side w;
+      the hole is not masked out.
     mask: float32 [b, h, w, 1], 1 in the hole.
     near: float32 [b, h, w, 1], nearness to an eye.
-    reference: float32 [b, s, s, 3] in [-1, 1], the whole square.
+    reference: float32 [b, s, s, 3] in [-1, 1].
     matrix: float32 [b, 2, 3], from pixels of the band to the reference's.
-    trusted: float32 [b], 1 where the eye corners that it was computed from can
-      be trusted, 0 where they are a guess.
+    trusted: float32 [b], 1 if the eye corners behind the matrix were detected,
+      0 if they are a guess.
   """
 
   image: jax.Array
@@ -59,17 +60,16 @@ class TransferInput:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Fields:
-  """What the network predicts, all of it zero for the closed form.
+  """The fields that the network predicts.
 
   Attributes:
-    flow: float32 [b, h/4, w/4, 2], displacement (x, y) in pixels of the band
-      of where a pixel's colour is taken from.
+    flow: float32 [b, h/4, w/4, 2], displacement (x, y) of the sampling
+      position, in pixels of the band.
     brightness: float32 [b, h/8, w/8, 1], added to the low band.
-    colour: float32 [b, h/16, w/16, 3], likewise; so coarse that it cannot give
-      an iris another colour than the skin around it.
-    contrast: float32 [b, h/8, w/8, 1], logarithm of the factor on the high
-      band.
-    blend: float32 [b, h, w, 1], the share of the reference, in [0, 1].
+    colour: float32 [b, h/16, w/16, 3], added to the low band; too coarse to
+      change the color of an iris but not that of the skin around it.
+    contrast: float32 [b, h/8, w/8, 1], log factor of the high band.
+    blend: float32 [b, h, w, 1], share of the reference, in [0, 1].
     paint: float32 [b, h, w, 3], added to the low band where the reference is
       not used.
   """
@@ -82,27 +82,19 @@ class Fields:
   paint: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class TransferConfig:
-  """Shape of the network: channels of its features and their type."""
-
-  width: int
-  dtype: jnp.dtype = jnp.float32
-
-
 class TransferNetwork(nnx.Module):
   """Predicts the fields from the holed band and the aligned reference.
 
   Called with a `TransferInput` whose sides are multiples of 16. Returns the
-  painted band, float32 [b, h, w, 3], of which only the hole is meant to be
-  used, and the fields.
+  painted band, float32 [b, h, w, 3], to be used in the hole only, and the
+  fields.
   """
 
-  def __init__(self, config: TransferConfig, *, rngs: nnx.Rngs):
-    c = config.width
-    self.dtype = config.dtype
-    layer = {'dtype': config.dtype, 'rngs': rngs}
-    self.first = Conv(_SEEN * CELL**2, c, **layer)
+  def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    c = width
+    self.dtype = dtype
+    layer: dict[str, Any] = {'dtype': dtype, 'rngs': rngs}
+    self.first = Conv(_CHANNELS * CELL**2, c, **layer)
     self.blocks = nnx.List(
       [
         nnx.List([Conv(c, c, dilation=d, **layer), Conv(c, c, **layer)])
@@ -112,25 +104,25 @@ class TransferNetwork(nnx.Module):
     self.fine = Conv(c, c, **layer)
     self.flow = Head(c, 2)
     self.low = Head(c, 2)
-    self.colour = Head(c, 3)
+    self.colour = Head(c, 3)  # The spelling of saved parameters.
     self.full = Head(c, 4 * CELL**2)
 
   def __call__(
     self, inputs: TransferInput
   ) -> tuple[Float[Array, 'b h w 3'], Fields]:
     moved = warp.sample(inputs.reference, positions(inputs))
-    x = _folded(_seen(inputs, moved)).astype(self.dtype)
+    x = fold(_features(inputs, moved), CELL).astype(self.dtype)
     x = self.first(x)
     for first, second in self.blocks:
       x = x + second(first(x))
     side = inputs.image.shape[2]
     flow = LARGEST_FLOW * side * jnp.tanh(self.flow(x))
-    low = _halved(self.low(x))
+    low = shading.halved(self.low(x))
     full = _unfolded(self.full(self.fine(x)))
     fields = Fields(
       flow=flow,
       brightness=low[..., :1],
-      colour=_halved(_halved(self.colour(x))),
+      colour=shading.halved(shading.halved(self.colour(x))),
       contrast=_CONTRAST * jnp.tanh(low[..., 1:]),
       blend=jax.nn.sigmoid(full[..., :1] + _BLEND),
       paint=jnp.tanh(full[..., 1:]),
@@ -139,7 +131,7 @@ class TransferNetwork(nnx.Module):
 
 
 class Head(nnx.Module):
-  """A linear map of every cell's features, zero before training."""
+  """A linear layer per cell, initialized to zero."""
 
   def __init__(self, in_features: int, out_features: int):
     self.weights = nnx.Param(jnp.zeros((in_features, out_features)))
@@ -152,18 +144,16 @@ class Head(nnx.Module):
 
 
 def positions(inputs: TransferInput) -> Float[Array, 'b h w 2']:
-  """Where in the reference each pixel of the band lies by the eye corners."""
-  _, height, width, _ = inputs.image.shape
+  """Returns the position in the reference of each pixel of the band."""
+  b, height, width, _ = inputs.image.shape
+  grid = warp.grid(height, width)[None]
   return warp.apply(
-    inputs.matrix,
-    jnp.broadcast_to(
-      warp.grid(height, width)[None], (*inputs.image.shape[:3], 2)
-    ),
+    inputs.matrix, jnp.broadcast_to(grid, (b, height, width, 2))
   )
 
 
 def compose(inputs: TransferInput, fields: Fields) -> Float[Array, 'b h w 3']:
-  """Applies fields to the reference's pixels; values may leave [-1, 1]."""
+  """Applies fields to the reference; values may be outside [-1, 1]."""
   b, height, width, _ = inputs.image.shape
 
   def enlarged(field: jax.Array) -> jax.Array:
@@ -181,7 +171,7 @@ def compose(inputs: TransferInput, fields: Fields) -> Float[Array, 'b h w 3']:
 
 
 def closed_form(inputs: TransferInput) -> Float[Array, 'b h w 3']:
-  """The aligned reference in the light of the picture around the hole."""
+  """Returns the aligned reference with the lighting of the picture."""
   moved = warp.sample(inputs.reference, positions(inputs))
   return moved + ring_shading(inputs, moved)
 
@@ -189,22 +179,22 @@ def closed_form(inputs: TransferInput) -> Float[Array, 'b h w 3']:
 def ring_shading(
   inputs: TransferInput, moved: Float[Array, 'b h w 3']
 ) -> Float[Array, 'b h w 3']:
-  """What lights the reference as the picture around the hole is lit.
+  """Returns what to add to the aligned reference to match the picture.
 
-  The difference of the two outside the hole, continued harmonically into it,
-  at half the resolution. Nothing is learnt through it.
+  It is their difference outside the hole, continued harmonically into it, at
+  half the resolution. No gradients flow through it.
   """
   moved = jax.lax.stop_gradient(moved)
   known = 1.0 - inputs.mask
-  weight = _halved(known)
-  difference = _halved((inputs.image - moved) * known)
+  weight = shading.halved(known)
+  difference = shading.halved((inputs.image - moved) * known)
   difference = difference / jnp.maximum(weight, 1e-3)
   filled = shading.fill_holes(difference, weight)
   return jax.image.resize(filled, moved.shape, 'linear')
 
 
-def _seen(inputs: TransferInput, moved: jax.Array) -> jax.Array:
-  """What the network sees; nothing of it comes from under the hole."""
+def _features(inputs: TransferInput, moved: jax.Array) -> jax.Array:
+  """Returns the network's input; nothing comes from under the hole."""
   lit = moved + ring_shading(inputs, moved)
   side = inputs.reference.shape[1]
   there = warp.inside(positions(inputs), side, side)
@@ -215,25 +205,11 @@ def _seen(inputs: TransferInput, moved: jax.Array) -> jax.Array:
   )
 
 
-def _folded(x: Float[Array, 'b h w c']) -> jax.Array:
-  b, h, w, c = x.shape
-  blocks = x.reshape(b, h // CELL, CELL, w // CELL, CELL, c)
-  return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
-    b, h // CELL, w // CELL, CELL * CELL * c
-  )
-
-
 def _unfolded(x: jax.Array) -> jax.Array:
-  b, h, w, c = x.shape
-  blocks = x.reshape(b, h, w, CELL, CELL, c // CELL**2)
-  return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
-    b, h * CELL, w * CELL, c // CELL**2
-  )
-
-
-def _halved(x: jax.Array) -> jax.Array:
-  b, h, w, c = x.shape
-  return jnp.mean(x.reshape(b, h // 2, 2, w // 2, 2, c), axis=(2, 4))
+  """Inverts `fold`."""
+  b, h, w, _ = x.shape
+  blocks = x.reshape(b, h, w, CELL, CELL, -1).transpose(0, 1, 3, 2, 4, 5)
+  return blocks.reshape(b, h * CELL, w * CELL, -1)
 
 
 def regularization(
@@ -242,29 +218,27 @@ def regularization(
   corners: Float[Array, 'b 4 2'],
   reference_corners: Float[Array, 'b 4 2'],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Terms that keep fields smooth, detail the reference's, and eyes in place.
+  """Returns a loss that keeps fields smooth, detail, and eyes in place.
 
-  Args:
-    inputs: what was painted.
-    fields: that the network predicted.
-    corners: true eye corners of the picture in pixels of the band.
-    reference_corners: likewise of the reference, in its pixels.
+  The corners are the true ones, in pixels of the band and of the reference.
 
   Returns:
-    The sum to add to the loss, and its parts.
+    The loss and its parts.
   """
   side = inputs.image.shape[2]
   flow = fields.flow / (LARGEST_FLOW * side)
-  # A flow costs a little even where it is constant: eyes stay where their
-  # corners are unless there is something to gain.
+  # Even a constant flow costs a little, so that eyes stay at their corners
+  # unless moving them helps.
   smooth = 0.02 * jnp.mean(jnp.abs(flow)) + 0.02 * variation(flow)
-  smooth += 0.05 * sum(
-    map(variation, (fields.brightness, fields.colour, fields.contrast))
+  smooth += 0.05 * (
+    variation(fields.brightness)
+    + variation(fields.colour)
+    + variation(fields.contrast)
   )
   painted = jnp.sum((1.0 - fields.blend) * inputs.mask) / jnp.maximum(
     jnp.sum(inputs.mask), 1.0
   )
-  # In cells, whose first one has its centre at (CELL - 1) / 2 pixels.
+  # From pixels to cells; the first cell's center is at (CELL - 1) / 2.
   at = (corners - (CELL - 1) / 2) / CELL
   flow = warp.sample(fields.flow, at[:, None])[:, 0]
   found = warp.apply(inputs.matrix, corners + flow)
@@ -281,10 +255,11 @@ def regularization(
 
 
 def variation(field: Float[Array, 'b h w c']) -> Float[Array, '']:
-  """Mean absolute difference of neighbours, along both axes.
+  """Returns the mean absolute difference of neighbors, along both axes.
 
-  An axis without neighbours counts as 0.
+  An axis of length 1 counts as 0.
   """
   down = jnp.abs(field[:, 1:] - field[:, :-1])
   across = jnp.abs(field[:, :, 1:] - field[:, :, :-1])
-  return sum(jnp.sum(x) / max(x.size, 1) for x in (down, across))
+  rows, columns = max(down.size, 1), max(across.size, 1)
+  return jnp.sum(down) / rows + jnp.sum(across) / columns

@@ -1,9 +1,9 @@
-"""Similarities between eye corners, and sampling pictures, on the device.
+"""Similarity transforms between eye corners, and sampling of pictures.
 
 Coordinates are pixel indices (x to the right, y down, first pixel at 0). Eye
 corners are in the order of MediaPipe's points 33, 133, 362, 263: outer and
-inner corner of the left eye, inner and outer corner of the right one, as the
-viewer sees them.
+inner corner of the left eye, inner and outer corner of the right one, in the
+picture.
 """
 
 from __future__ import annotations
@@ -12,29 +12,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Squared, in pixels: points nearer to each other than this give no angle and
-# no scale.
+# Sum of squared distances to the mean, in pixels, below which points define no
+# rotation and scale.
 _NEAREST = 1.0
-# Where the corners of an eye lie from its centre, per distance of the eyes:
-# means over open-eyed portraits, used where the corners are not known.
+# Distances of the corners from the eye center relative to the distance of the
+# eyes; means over portraits with open eyes.
 _OUTER, _INNER = 0.22, 0.20
 
 
 def corners_of_eyes(eyes: Float[Array, 'b 2 2']) -> Float[Array, 'b 4 2']:
-  """Guesses the eye corners from the eye centres."""
+  """Estimates the eye corners from the eye centers."""
   left, right = eyes[:, 0], eyes[:, 1]
   across = right - left
-  return jnp.stack(
-    [
-      left - _OUTER * across, left + _INNER * across,
-      right - _INNER * across, right + _OUTER * across,
-    ],
-    axis=1,
-  )  # fmt: skip
+  outer, inner = _OUTER * across, _INNER * across
+  corners = [left - outer, left + inner, right - inner, right + outer]
+  return jnp.stack(corners, axis=1)
 
 
 def known_corners(corners: Float[Array, 'b 4 2']) -> Float[Array, 'b 1 1']:
-  """1 where all corners of a picture are known (not NaN), else 0."""
+  """Returns 1 for pictures whose corners are all known (not NaN), else 0."""
   known = jnp.all(jnp.isfinite(corners), axis=(1, 2), keepdims=True)
   return known.astype(jnp.float32)
 
@@ -42,15 +38,10 @@ def known_corners(corners: Float[Array, 'b 4 2']) -> Float[Array, 'b 1 1']:
 def similarity(
   source: Float[Array, 'b n 2'], target: Float[Array, 'b n 2']
 ) -> Float[Array, 'b 2 3']:
-  """Least-squares similarity that takes points onto others.
+  """Returns the least-squares similarity transforms from source to target.
 
-  Args:
-    source: points as (x, y).
-    target: where they shall lie.
-
-  Returns:
-    Matrices [[a, -b, tx], [b, a, ty]]. Where either set of points has no
-    extent, only their means are matched.
+  These are matrices [[a, -b, tx], [b, a, ty]]. If all points of either set
+  coincide, only the means are matched.
   """
   source_mean = jnp.mean(source, axis=1, keepdims=True)
   target_mean = jnp.mean(target, axis=1, keepdims=True)
@@ -70,14 +61,14 @@ def similarity(
 def apply(
   matrix: Float[Array, 'b 2 3'], points: Float[Array, 'b ... 2']
 ) -> Float[Array, 'b ... 2']:
-  """Moves points (x, y) by a matrix for each picture."""
+  """Transforms points (x, y) by one matrix per picture."""
   flat = points.reshape(points.shape[0], -1, 2)
   moved = jnp.einsum('bij,bnj->bni', matrix[..., :2], flat)
   return (moved + matrix[:, None, :, 2]).reshape(points.shape)
 
 
 def grid(height: int, width: int) -> Float[Array, 'h w 2']:
-  """The position (x, y) of every pixel."""
+  """Returns the position (x, y) of every pixel."""
   x = jnp.arange(width, dtype=jnp.float32)
   y = jnp.arange(height, dtype=jnp.float32)
   return jnp.stack(jnp.meshgrid(x, y), axis=-1)
@@ -86,12 +77,7 @@ def grid(height: int, width: int) -> Float[Array, 'h w 2']:
 def sample(
   image: Float[Array, 'b h w c'], positions: Float[Array, 'b i j 2']
 ) -> Float[Array, 'b i j c']:
-  """Samples pictures bilinearly; the nearest edge pixel outside their frame.
-
-  Args:
-    image: pictures of any range.
-    positions: where to sample, as (x, y) in pixels.
-  """
+  """Samples pictures bilinearly at (x, y); edge pixels are repeated."""
   b, height, width, c = image.shape
   limit = jnp.array([width - 1, height - 1], jnp.float32)
   inside = jnp.clip(positions, 0.0, limit[None, None, None])
@@ -114,7 +100,7 @@ def sample(
 def inside(
   positions: Float[Array, 'b i j 2'], height: int, width: int
 ) -> Float[Array, 'b i j 1']:
-  """1 where a position lies in a picture's frame, else 0."""
+  """Returns 1 for positions inside the picture, else 0."""
   x, y = positions[..., 0], positions[..., 1]
   there = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
   return there[..., None].astype(jnp.float32)

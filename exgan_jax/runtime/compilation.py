@@ -1,4 +1,4 @@
-"""How programs are compiled, and where they are kept for the next start."""
+"""Compiler options and the compilation cache."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import jax
 from exgan_jax.face_records.cached_file import cache_folder
 
 _CPU = pathlib.Path('/proc/cpuinfo')
-# XLA's default library is at its best in products of matrices, and two to three
-# times as slow as the other one in the gradients of convolutions' kernels.
-_ON_CPU = {
+# XLA's default library is the fastest for matrix products, but two to three
+# times slower for the kernel gradients of convolutions.
+_ON_CPU: dict[str, str | int] = {
   'xla_cpu_experimental_ynn_fusion_type': (
     'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE'
   ),
@@ -24,38 +24,36 @@ _ON_CPU = {
 
 @functools.cache
 def options(platform: str) -> dict[str, str | int]:
-  """The compiler's options for `jax.jit`, by a device's platform."""
-  return {
-    name: value
-    for name, value in (_ON_CPU.items() if platform == 'cpu' else ())
-    if _is_known(name, value)
-  }
+  """Returns compiler options of `jax.jit` for a platform.
+
+  Options that this release of XLA does not have are left out.
+  """
+  known = {}
+  for name, value in (_ON_CPU if platform == 'cpu' else {}).items():
+    try:
+      jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+      continue
+    known[name] = value
+  return known
 
 
 def enable_cache() -> None:
-  """Keeps what takes more than a second to compile.
+  """Enables JAX's compilation cache, unless it is configured already.
 
-  Whoever has set JAX_COMPILATION_CACHE_DIR has another folder, or with
-  JAX_ENABLE_COMPILATION_CACHE=0 none.
+  JAX_COMPILATION_CACHE_DIR sets another folder, and
+  JAX_ENABLE_COMPILATION_CACHE=0 disables the cache.
   """
-  if not jax.config.jax_compilation_cache_dir:
+  # JAX adds its options to `config` at run time.
+  if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     folder = cache_folder() / 'compiled' / _machine()
     jax.config.update('jax_compilation_cache_dir', str(folder))
 
 
-def _is_known(name: str, value: str | int) -> bool:
-  """Whether this release of XLA has an option: they come and go."""
-  try:
-    jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-  except jax.errors.JaxRuntimeError:
-    return False
-  return True
-
-
 def _machine() -> str:
-  """A name for machines that can run each other's programs."""
-  # Programs for CPUs use all instructions that there are, and JAX does not look
-  # for those when it takes one from a home folder that several machines share.
+  """Returns a name for machines that can share compiled programs."""
+  # CPU programs use all instructions of their machine. JAX does not check this
+  # when it reads the cache, and machines may share a home folder.
   features = ''
   if _CPU.exists():
     lines = _CPU.read_text(errors='replace').splitlines()

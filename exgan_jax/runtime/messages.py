@@ -1,8 +1,8 @@
-"""Says in one line why JAX's runtime ended a process.
+"""Filters standard error and explains in one line why JAX aborted a process.
 
-Where a process of several is lost, the runtime of the others prints a report of
-many lines and aborts, and no code of theirs runs any more. So their messages
-pass through this program, which adds the line. It imports nothing of JAX.
+If one of several processes dies, JAX's runtime prints a long report in the
+others and aborts them without running any of their code. Their standard error
+is therefore piped through this program. It does not import JAX.
 
 python messages.py PROCESS < MESSAGES
 """
@@ -15,27 +15,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 _FATAL = re.compile(r'^F\d{4} .*Terminating process')
 _NAMES = re.compile(
   r'(timed out task names|stopped sending heartbeats\)):\s*\n'
   r'((?:\S*\d+\s*\n)+)'
 )
-# What nobody who runs a program can use: addresses of machine code, and that
-# all went well.
+# Stack traces of machine code and reports of success.
 _NOISE = re.compile(r'^(    @ +0x|\*\*\* Check failure|\[Gloo\] Rank)')
 
 
 def redirect(process: int) -> subprocess.Popen:
-  """Lets this process's standard error pass through the program.
+  """Pipes this process's standard error through the program.
 
   Returns:
-    The program, which ends when nobody can write to it any more.
+    The program, which exits at the end of its input.
   """
   source, sink = os.pipe()
-  # It shall outlive a signal to all processes of a terminal, or of a job: it
-  # inherits that SIGTERM waits, and here one that came is not lost.
+  # The program must survive a signal to the whole terminal or job. It inherits
+  # the blocked SIGTERM; here a pending one is delivered afterwards.
   before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
   try:
     program = subprocess.Popen(
@@ -52,13 +50,14 @@ def redirect(process: int) -> subprocess.Popen:
 
 
 def explained(process: int, lines: Iterable[str]) -> Iterator[str]:
-  """The lines worth reading, and the reason of the abort, if there was one."""
-  kept, is_fatal = [], False
+  """Yields lines without noise, then the reason if the process was aborted."""
+  kept: list[str] = []
+  is_fatal = False
   for line in lines:
     if _NOISE.match(line):
       continue
     is_fatal = is_fatal or bool(_FATAL.match(line))
-    # Only the runtime's own words matter; those of a long run are many.
+    # The runtime's report is at the end.
     kept = [*kept[-200:], line]
     yield line
   if is_fatal:
@@ -67,26 +66,28 @@ def explained(process: int, lines: Iterable[str]) -> Iterator[str]:
 
 def _reason(process: int, text: str) -> str:
   found = _NAMES.findall(text)
-  names = sorted({int(n) for _, some in found for n in _numbers(some)})
-  which = 'process ' + ', '.join(map(str, names))
-  if any('timed out' in kind for kind, _ in found) or 'RegisterTask' in text:
-    if not names:
-      which = 'process 0' if process else 'another process'
-    return f'{which} did not come in time (--barrier-timeout)'
-  if not names:
-    is_leader = 'Failed to send RPC' in text or 'leader' in text
-    which = 'process 0' if is_leader and process else 'another process'
-  return f'{which} was lost: start all of them again'
+  numbers = {
+    int(number)
+    for _, names in found
+    for number in re.findall(r'(\d+)\s*$', names, re.MULTILINE)
+  }
+  timed_out = 'RegisterTask' in text or any('timed out' in x for x, _ in found)
+  leader_lost = 'Failed to send RPC' in text or 'leader' in text
+  if numbers:
+    which = 'process ' + ', '.join(map(str, sorted(numbers)))
+  elif process and (timed_out or leader_lost):
+    which = 'process 0'
+  else:
+    which = 'another process'
+  if timed_out:
+    return f'{which} did not start in time (--barrier-timeout)'
+  return f'{which} was lost: restart all processes'
 
 
-def _numbers(names: str) -> list[str]:
-  return re.findall(r'(\d+)\s*$', names, re.MULTILINE)
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-  """Lines as they come, and progress bars, which have no end, at once."""
+def _lines(source: int) -> Iterator[bytes]:
+  """Yields lines, and progress bars, which end with '\\r', without delay."""
   rest = b''
-  while chunk := source.read1():
+  while chunk := os.read(source, 2**16):
     *whole, rest = re.split(rb'(?<=\n)|(?=\r)', rest + chunk)
     yield from whole
     if rest.startswith(b'\r'):
@@ -96,12 +97,8 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
-def _main() -> None:
-  texts = (line.decode(errors='replace') for line in _lines(sys.stdin.buffer))
+if __name__ == '__main__':
+  texts = (line.decode(errors='replace') for line in _lines(0))
   for line in explained(int(sys.argv[1]), texts):
     sys.stderr.write(line)
     sys.stderr.flush()
-
-
-if __name__ == '__main__':
-  _main()

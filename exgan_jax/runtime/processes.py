@@ -1,7 +1,6 @@
-"""Several processes: how they find each other, agree, and end.
+"""Multi-process training: start, agreement between processes, and exit.
 
-The engine is JAX's own, `jax.distributed`; this file says when it is started,
-and what becomes of a process that is told to go or has lost the others.
+Built on `jax.distributed`.
 """
 
 from __future__ import annotations
@@ -22,62 +21,59 @@ from exgan_jax.config import option
 from exgan_jax.errors import InputError
 from exgan_jax.runtime import messages
 
-# Exit codes; that of a preempted process is sysexits.h's EX_TEMPFAIL.
+# Exit codes; the first is EX_TEMPFAIL of sysexits.h.
 PREEMPTED, LOST, INTERRUPTED = 75, 76, 130
-# The runtimes of processes that wait for a lost one say one of these.
+# Errors of processes that wait for a lost one contain one of these.
 _LOSSES = (
-  'Gloo', 'NCCL', 'coordination service', 'heartbeat', 'Socket closed',
-  'Connection reset', 'Connection closed', 'Barrier',
-)  # fmt: skip
-# What the environment says where JAX finds out about the others by itself.
+  *('Gloo', 'NCCL', 'coordination service', 'heartbeat', 'Barrier'),
+  *('Socket closed', 'Connection reset', 'Connection closed'),
+)
+# Variables that are set where JAX detects the cluster by itself.
 _CLUSTERS = (
   ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_LOCALID'),
   ('OMPI_MCA_orte_hnp_uri', 'OMPI_COMM_WORLD_SIZE'),
   ('TPU_WORKER_HOSTNAMES', 'TPU_WORKER_ID'),
 )
-_NOT_FOUND = 'the processes do not find each other'
 _COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
+_RANKS = ('SLURM_PROCID', 'OMPI_COMM_WORLD_RANK', 'TPU_WORKER_ID')
 
 
-# Like KeyboardInterrupt it may be raised anywhere, and nobody who handles the
-# errors of what he was just doing shall take it for one of them.
+# Not an Exception, like KeyboardInterrupt: it may be raised anywhere, and
+# error handlers must not catch it.
 class PreemptedError(BaseException):
-  """The machine is taken away; what there was to save is saved."""
+  """The process was told to stop; everything is saved."""
 
 
 class LostError(Exception):
-  """Another process is gone, or was never found."""
+  """Another process died or was never found."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-  """Where the processes meet. What is not given comes from the environment."""
+  """How the processes find each other; defaults come from the environment."""
 
   coordinator: str = option('', 'host:port where process 0 listens')
   num_processes: int = option(0, 'number of processes; 0: from the environment')
-  process_id: int = option(
-    -1, 'index of this process; -1: from the environment'
-  )
+  process_id: int = option(-1, 'index of this process; -1: from environment')
   distributed: bool = option(False, 'let JAX find the processes, as on TPU VMs')
-  barrier_timeout: int = option(
-    600, 'seconds to wait for all processes to start'
-  )
+  barrier_timeout: int = option(600, 'seconds to wait for all processes')
 
   def started(self) -> bool:
     """Starts `jax.distributed` if there are several processes.
 
-    A process that does not come in time ends the others, which name it.
+    If a process does not start in time, the others exit with its number.
 
     Raises:
-      InputError: what is known of the processes is incomplete or wrong.
-      LostError: they cannot meet there now.
+      InputError: the description of the cluster is incomplete or wrong.
+      LostError: the processes cannot connect.
     """
-    given = (
-      self.coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS') or None,
-      self.num_processes or _number('JAX_NUM_PROCESSES'),
-      self.process_id if self.process_id >= 0 else _number('JAX_PROCESS_ID'),
-    )
-    coordinator, count, index = given
+    address = self.coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS')
+    coordinator = address or None
+    count = self.num_processes or _number('JAX_NUM_PROCESSES')
+    rank = None if self.process_id < 0 else self.process_id
+    if rank is None:
+      rank = _number('JAX_PROCESS_ID')
+    given = (coordinator, count, rank)
     if self.barrier_timeout < 1:
       raise InputError('--barrier-timeout must be at least 1 second')
     if given == (None,) * 3 and not self.distributed and not _in_cluster():
@@ -86,41 +82,47 @@ class Cluster:
       raise InputError(
         '--coordinator, --num-processes and --process-id go together'
       )
-    if None not in given and not 0 <= index < count:
-      raise InputError(f'--process-id {index} is not in [0, {count})')
+    if count is not None and rank is not None and not 0 <= rank < count:
+      raise InputError(f'--process-id {rank} is not in [0, {count})')
     if coordinator and not coordinator.rpartition(':')[2].isdecimal():
       raise InputError(f'--coordinator {coordinator} is not host:port')
-    _initialize(self.barrier_timeout, *given)
+    _initialize(self.barrier_timeout, coordinator, count, rank)
     return True
 
 
-def _initialize(seconds: int, *given) -> None:
+def _initialize(
+  seconds: int, coordinator: str | None, count: int | None, rank: int | None
+) -> None:
   import jax
 
-  rank = given[2] if given[2] is not None else _rank()
-  _redirected.append(messages.redirect(rank))
+  # Without a rank JAX finds it by itself; here it is only for messages.
+  found = (os.environ.get(name, '') for name in _RANKS)
+  guess = next((int(text) for text in found if text.isdecimal()), 0)
+  _redirected.append(messages.redirect(guess if rank is None else rank))
   try:
-    with _patience(seconds):
-      jax.distributed.initialize(*given, initialization_timeout=seconds + 20)
+    with _coordinator_timeout(seconds):
+      jax.distributed.initialize(
+        coordinator, count, rank, initialization_timeout=seconds + 20
+      )
   except ValueError as error:
-    raise InputError(f'{_NOT_FOUND}: {first_line(error)}') from error
-  except RuntimeError as error:  # As a port that is taken.
-    raise LostError(f'{_NOT_FOUND}: {first_line(error)}') from error
+    raise InputError(f'cannot connect: {first_line(error)}') from error
+  except RuntimeError as error:  # For example if the port is taken.
+    raise LostError(f'cannot connect: {first_line(error)}') from error
 
 
 @contextlib.contextmanager
-def _patience(seconds: int) -> Iterator[None]:
-  """How long the coordinator waits for all to come.
+def _coordinator_timeout(seconds: int) -> Iterator[None]:
+  """Sets how long the coordinator waits for processes to start.
 
-  By default an hour, longer than the processes themselves; but only the
-  coordinator knows who did not come. JAX has no public way to set it.
+  Only the coordinator knows which ones are missing, but its default of one hour
+  is longer than the processes wait. JAX has no public option for it.
   """
   from jax._src import distributed as internals
 
   name = 'get_distributed_runtime_service'
   module = getattr(internals, '_jax', None)
   make = getattr(module, name, None)
-  if make is None:  # Another release: the error then names nobody.
+  if make is None:  # In other JAX releases the error names no process.
     yield
     return
   setattr(
@@ -132,25 +134,18 @@ def _patience(seconds: int) -> Iterator[None]:
     setattr(module, name, make)
 
 
-# The program that standard error passes through, if there is one.
+# The program that filters standard error, if it was started.
 _redirected: list[subprocess.Popen] = []
 
 
 def _in_cluster() -> bool:
-  """Whether the environment tells of more than one process."""
+  """Returns whether the environment describes more than one process."""
   for names in _CLUSTERS:
     if all(name in os.environ for name in names):
       hosts = os.environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
       counts = [os.environ.get(name, '1') for name in _COUNTS]
       return len(hosts) > 1 or any(n.isdecimal() and int(n) > 1 for n in counts)
   return 'MEGASCALE_COORDINATOR_ADDRESS' in os.environ
-
-
-def _rank() -> int:
-  for name in ('SLURM_PROCID', 'OMPI_COMM_WORLD_RANK', 'TPU_WORKER_ID'):
-    if os.environ.get(name, '').isdecimal():
-      return int(os.environ[name])
-  return 0
 
 
 def _number(variable: str) -> int | None:
@@ -161,49 +156,42 @@ def _number(variable: str) -> int | None:
 
 
 def leave(code: int) -> None:
-  """Ends the process with an exit code, whatever the others do.
+  """Exits with a code, without waiting for other processes.
 
-  At exit JAX would wait minutes for processes that are waiting for this one in
-  the middle of a step, and it crashes (0.10) if Ctrl-C stopped it while it was
-  compiling: in both cases Python's own clean-up is skipped.
+  Python's clean-up is skipped in two cases: at exit JAX would wait minutes for
+  processes that wait for this one, and it crashes (0.10) if Ctrl-C interrupted
+  a compilation.
   """
-  jax = sys.modules.get('jax')  # Not imported for a wrong flag.
-  if jax and jax.distributed.is_initialized() and code not in (0, PREEMPTED):
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # All may have the same to say; with the first one the others are ended.
-    time.sleep(2.0 if jax.process_index() == 0 else 0.0)
-    _close_messages()
-    os._exit(code)
-  if jax and code == INTERRUPTED:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-  sys.exit(code)
-
-
-def _close_messages() -> None:
-  while _redirected:
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stderr.fileno())
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      _redirected.pop().wait(timeout=5.0)
+  jax = sys.modules.get('jax')  # Not imported if a flag is wrong.
+  sys.stdout.flush()
+  sys.stderr.flush()
+  is_distributed = jax and jax.distributed.is_initialized()
+  if is_distributed and code not in (0, PREEMPTED):
+    # When process 0 exits, the others are killed; let them report first.
+    time.sleep(2.0 if is_first() else 0.0)
+    while _redirected:
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        _redirected.pop().wait(timeout=5.0)
+  elif not (jax and code == INTERRUPTED):
+    sys.exit(code)
+  os._exit(code)
 
 
 def is_first() -> bool:
-  """Whether this is the process that writes what is written once."""
+  """Returns whether this is process 0, which writes shared files."""
   import jax
 
   return jax.process_index() == 0
 
 
 def first_line(error: BaseException) -> str:
-  """What an error says, in short."""
+  """Returns the first line of an error's message."""
   return (str(error).strip().splitlines() or [''])[0]
 
 
 def is_loss(error: BaseException) -> bool:
-  """Whether an error says that another process is gone."""
+  """Returns whether an error means that another process died."""
   import jax
 
   if isinstance(error, LostError):
@@ -212,14 +200,10 @@ def is_loss(error: BaseException) -> bool:
 
 
 def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
-  """What the first process decides, for all of them.
-
-  Args:
-    decide: called in the first process alone; returns numbers.
-    length: how many.
+  """Calls `decide` in process 0 and broadcasts the `length` numbers it returns.
 
   Raises:
-    InputError: it could not.
+    InputError: `decide` failed.
   """
   import jax
   import numpy as np
@@ -227,23 +211,24 @@ def agreed(decide: Callable[[], Sequence[int]], length: int) -> list[int]:
 
   if jax.process_count() == 1:
     return list(decide())
-  told, problem = [0] * length, None
+  numbers: Sequence[int] = [0] * length
+  problem = None
   if is_first():
     try:
-      told = list(decide())
+      numbers = decide()
     except (InputError, OSError) as error:
       problem = error
-  told = np.asarray([*told, problem is not None], np.int32)
-  *told, failed = multihost_utils.broadcast_one_to_all(told).tolist()
+  mine = np.asarray([*numbers, problem is not None], np.int32)
+  *numbers, failed = multihost_utils.broadcast_one_to_all(mine).tolist()
   if problem is not None:
     raise problem
   if failed:
-    raise InputError('the first process stopped')
-  return told
+    raise InputError('process 0 failed')
+  return list(numbers)
 
 
 def all_of(answer: bool) -> bool:
-  """Whether it is so in all processes."""
+  """Returns whether a condition holds in all processes."""
   import jax
   import numpy as np
   from jax.experimental import multihost_utils
@@ -272,57 +257,57 @@ def check_same(what: str, text: str) -> None:
 
 
 class Preemption:
-  """Whether the machine is about to be taken away, as a context.
+  """Delays SIGTERM to the end of a step, as a context manager.
 
-  A process that is told so by SIGTERM goes on to the end of a step. Where there
-  are several, JAX tells all as soon as one is told, and chooses a step that
-  none of them has begun.
+  With several processes, JAX notifies all of them and chooses a step that none
+  of them has started.
   """
 
   def __init__(self):
-    self._is_told = False
+    self._is_received = False
 
   def __enter__(self) -> Preemption:
-    self._restore = _handle(self._note)
+    import jax
+
+    def receive(*_):
+      self._is_received = True
+
+    # With several processes JAX has its own handler.
+    is_alone = jax.process_count() == 1
+    self._restore = _handle(receive) if is_alone else lambda: None
     return self
 
   def __exit__(self, *exc_info) -> None:
     self._restore()
 
   def reached(self, step: int) -> bool:
-    """Whether this step is the last one, the same for all processes."""
+    """Returns whether to stop after this step; equal in all processes."""
     import jax
     from jax.experimental import multihost_utils
 
     if jax.process_count() > 1:
       return multihost_utils.reached_preemption_sync_point(step)
-    return self._is_told
-
-  def _note(self, *_) -> None:
-    self._is_told = True
+    return self._is_received
 
 
 @contextlib.contextmanager
 def ends_at_once() -> Iterator[None]:
-  """Turns SIGTERM into a `PreemptedError`, where there is nothing to save."""
+  """Turns SIGTERM into a `PreemptedError`, if there is nothing to save."""
 
   def stop(*_):
-    raise PreemptedError('stopped by SIGTERM: start it again to go on')
+    raise PreemptedError('stopped by SIGTERM; run the same command to resume')
 
-  restore = _handle(stop, alone=False)
+  restore = _handle(stop)
   try:
     yield
   finally:
     restore()
 
 
-def _handle(handler: Callable, alone: bool = True) -> Callable[[], object]:
-  """Sets what SIGTERM does; returns what sets it back."""
-  import jax
-
-  is_main = threading.current_thread() is threading.main_thread()
-  if not is_main or (alone and jax.process_count() > 1):
+def _handle(handler: Callable) -> Callable[[], object]:
+  """Handles SIGTERM; returns the function that restores the old handler."""
+  if threading.current_thread() is not threading.main_thread():
     return lambda: None
   before = signal.signal(signal.SIGTERM, handler)
-  # What was not set from Python cannot be put back from there.
+  # Handlers that were not installed from Python cannot be restored.
   return lambda: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

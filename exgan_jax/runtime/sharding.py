@@ -1,4 +1,4 @@
-"""The device mesh, and how the state and a batch lie on it."""
+"""The device mesh, and the sharding of the state and of batches."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from exgan_jax.errors import InputError
 
-# Every device has its part of the batch. Those along `fsdp` have besides, each
-# a part of it, one copy of the parameters, the moments and the average.
+# Batches are split along both axes. Parameters, moments and the average are
+# split along `fsdp`.
 AXES = ('data', 'fsdp')
-# Smaller arrays are not worth the message that gathers them.
+# Smaller arrays are not worth a message to gather them.
 SMALLEST_SPLIT = 2**12
 
 
 def make_mesh(
   batch_size: int, fsdp: int = 1, devices: Sequence[Any] | None = None
 ) -> Mesh:
-  """A mesh of all devices.
-
-  Args:
-    batch_size: pictures a step, over all devices.
-    fsdp: how many devices share a copy of the state; all have one if 1.
-    devices: the devices; those that JAX sees by default.
+  """Returns a mesh of all devices; `fsdp` of them share a copy of the state.
 
   Raises:
-    InputError: the devices do not divide the batch, or `fsdp` not the devices.
+    InputError: the batch size is not a multiple of the number of devices, or
+      this is not a multiple of `fsdp`.
   """
   count = jax.device_count() if devices is None else len(devices)
   if batch_size < 1 or batch_size % count:
@@ -40,9 +36,11 @@ def make_mesh(
   if count % fsdp:
     raise InputError(f'--fsdp {fsdp} does not divide the {count} device(s)')
   return jax.make_mesh(
-    (count // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * 2,
+    (count // fsdp, fsdp),
+    AXES,
+    axis_types=(AxisType.Auto,) * 2,
     devices=devices,
-  )  # fmt: skip
+  )
 
 
 def divisible(batch_size: int) -> int:
@@ -56,15 +54,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batched(mesh: Mesh) -> NamedSharding:
-  """The leading axis split over the devices."""
+  """The first axis split over all devices."""
   return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def split(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-  """Where an array of the state lies: its longest axis split along `fsdp`.
+  """The longest axis of a state's array split along `fsdp`.
 
-  An array that is small, or has no axis that can be split evenly, is the same
-  on every device.
+  Arrays that are small or cannot be split evenly are replicated.
   """
   parts = mesh.shape['fsdp']
   axes = [i for i, length in enumerate(shape) if length % parts == 0]
@@ -75,12 +72,12 @@ def split(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 
 
 def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """Makes global arrays, split along their first axis, of a process's part.
+  """Makes global arrays from each process's part of a batch.
 
-  The transfer is asynchronous: the caller may go on at once.
+  The transfer is asynchronous.
   """
   sharding = batched(mesh)
-  # With several processes JAX does not see that this is asked for.
+  # With several processes JAX takes this for an implicit transfer.
   with jax.transfer_guard_host_to_device('allow'):
     return {
       name: jax.make_array_from_process_local_data(sharding, part)
@@ -91,15 +88,11 @@ def to_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
 def one_by_one(
   function: Callable[[Any, Any], Any], mesh: Mesh
 ) -> Callable[[Any, Any], Any]:
-  """Lets each device take the pictures of its part of a batch one by one.
+  """Applies a function to the pictures of a batch one by one, on all devices.
 
-  How sums are rounded follows from the shapes that they are compiled for: here
-  they are always those of one picture, so what is found of it does not depend
-  on the batch, nor on the number of devices.
-
-  Args:
-    function: of something that all pictures share, and of a batch.
-    mesh: of all devices.
+  Rounding depends on the shapes a program is compiled for. Here these are
+  always shapes of one picture, so results depend neither on the batch nor on
+  the number of devices. The function takes a shared argument and a batch.
   """
 
   def local(shared: Any, batch: Any) -> Any:
@@ -116,7 +109,7 @@ def one_by_one(
 
 
 def local_part(array: jax.Array) -> np.ndarray:
-  """This process's part of an array that is split along its first axis."""
+  """Returns this process's part of an array split along its first axis."""
   parts = {
     shard.index[0].start or 0: shard.data for shard in array.addressable_shards
   }

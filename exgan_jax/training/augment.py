@@ -1,10 +1,10 @@
-"""Random changes of training batches, on the device.
+"""Data augmentation on the device.
 
-For the transfer model pictures are mirrored, holes vary from the lids alone to
-the data set's boxes, and the eye corners that holes and alignment start from
-are misplaced, as a landmark network misplaces them under closed lids. With
-`self_reference` pictures and references are relit, re-coloured, blurred and
-warped, each in its own way, so that a single portrait makes a training pair.
+For the transfer model, pictures are mirrored, holes vary from the lids to the
+data set's boxes, and eye corners are misplaced like those of a landmark network
+on closed eyes. With `self_reference`, pictures and references are relit,
+recolored, blurred and warped independently, so that a single portrait makes a
+training pair.
 """
 
 from __future__ import annotations
@@ -19,39 +19,35 @@ from exgan_jax.models import shading, warp
 
 Batch = dict[str, jax.Array]
 
-# Purpose folded into the seed; the others are in `state`.
+# Folded into the seed, like the keys in `state`.
 KEY = 2
-# How far both eyes together are misplaced, per distance of the outer corners:
-# standard deviations along x and y, and the same where nothing of the eyes is
-# seen. There MediaPipe puts them too high, by this much in the mean (65
-# portraits whose eyes were erased).
+# Standard deviations along x and y by which both eyes together are misplaced,
+# relative to the distance of the outer corners, for visible and for hidden
+# eyes. MediaPipe places hidden eyes too high, by this mean of 65 portraits with
+# erased eyes.
 _SEEN, _HIDDEN, _TOO_HIGH = (0.010, 0.010), (0.02, 0.055), (0.0, -0.035)
 _HIDDEN_SHARE = 0.15
-# Likewise each eye, as a part of that, and each corner.
+# The same for each eye, relative to both eyes, and for each corner.
 _EACH_EYE, _EACH_CORNER = 0.35, 0.006
-# Half axes of lid-shaped holes per distance of the outer corners.
+# Half axes of lid-shaped holes relative to the distance of the outer corners.
 _LOWEST, _HIGHEST = (0.24, 0.15), (0.36, 0.28)
-# The share of the pairs whose light stays as it is.
+# Share of pairs that are not relit.
 _UNCHANGED = 0.35
-# Cells of the random field that warps a reference, and its size per side.
+# Cells of the random field that warps a picture, and its size relative to the
+# side.
 _CELLS, _WARP = 5, 0.008
 
 
 def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
-  """Returns a batch with random changes, the same for the same step.
-
-  Args:
-    config: of the run.
-    batch: as the input pipeline makes it.
-    step: of training, int32 scalar.
+  """Augments a batch of the input pipeline; depends on seed and step only.
 
   Returns:
     The batch. With `self_reference` its pictures are float32 in [0, 255]. For
-    the transfer model there are besides: `misplaced` float32 [b, 4, 2], what to
-    add to the corners to get those that the model is given; `trusted` float32
-    [b], 1 where that is little; `lids` float32 [b, 2], half axes of lid-shaped
-    holes per distance of the outer corners, 0 for holes of the size of the
-    boxes; `painted` bool [b, 2], the eyes that have a lid-shaped hole.
+    the transfer model it also has `misplaced`, float32 [b, 4, 2], the offset
+    from true to detected corners; `trusted`, float32 [b], 1 if it is small;
+    `lids`, float32 [b, 2], half axes of lid-shaped holes relative to the
+    distance of the outer corners, 0 for box-shaped holes; and `painted`, bool
+    [b, 2], the eyes with a lid-shaped hole.
   """
   key = jax.random.fold_in(jax.random.key(config.seed), KEY)
   draws = _Draws(jax.random.fold_in(key, step), len(batch['image']))
@@ -59,7 +55,7 @@ def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
     batch = _mirrored(batch, draws)
     batch = batch | _holes(batch, draws)
   if config.self_reference:
-    # Many pairs stay as they are: pictures of a burst hardly differ.
+    # Real pairs often differ little, as in a burst of pictures.
     share = (draws.uniform(1) - _UNCHANGED) / (1.0 - _UNCHANGED)
     light = jnp.maximum(share[:, 0], 0.0)
     is_self = batch['is_self']
@@ -71,9 +67,9 @@ def augment(config: Config, batch: Batch, step: jax.Array) -> Batch:
 
 
 class _Draws:
-  """Random numbers for each picture of a batch, cut from two draws.
+  """Random numbers per picture, taken from two draws.
 
-  One draw for each purpose would take half a minute to compile on a CPU.
+  One draw per purpose would take half a minute to compile on a CPU.
   """
 
   def __init__(self, key: jax.Array, batch_size: int):
@@ -95,7 +91,9 @@ class _Draws:
     self._taken[kind] = end = start + math.prod(shape)
     part = self._numbers[kind][:, start:end]
     if part.shape[1] < end - start:
-      raise ValueError(f'more than {part.shape[1]} numbers of a kind are drawn')
+      raise ValueError(
+        f'too few {kind} numbers: draw more than {part.shape[1]}'
+      )
     return part.reshape(-1, *shape)
 
 
@@ -123,7 +121,7 @@ def _mirrored(batch: Batch, draws: _Draws) -> Batch:
 
 def _holes(batch: Batch, draws: _Draws) -> Batch:
   eyes = batch['eyes']
-  # As far apart as the outer corners are.
+  # The distance of the outer corners.
   unit = 1.42 * jnp.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)[:, None, None]
   seen, hidden, too_high = (
     jnp.array(x)[None, None] for x in (_SEEN, _HIDDEN, _TOO_HIGH)
@@ -148,17 +146,17 @@ def _holes(batch: Batch, draws: _Draws) -> Batch:
 
 
 def _relit(picture: jax.Array, strength: jax.Array, draws: _Draws) -> jax.Array:
-  """Other light, colour, contrast and sharpness, in [0, 255]."""
+  """Changes light, color, contrast and sharpness, in [0, 255]."""
   _, height, width, _ = picture.shape
   strength = strength[:, None, None, None]
   unit = jnp.maximum(picture / 255.0, 1e-3)
   unit = unit ** jnp.exp(0.25 * strength * draws.normal(1, 1, 1))
-  centred = warp.grid(height, width)[None] / width - 0.5
+  centered = warp.grid(height, width)[None] / width - 0.5
   slope = 0.35 * draws.normal(1, 1, 2)
-  light = jnp.sum(centred * slope, axis=-1, keepdims=True)
+  light = jnp.sum(centered * slope, axis=-1, keepdims=True)
   light = light + 0.2 * draws.normal(1, 1, 1) + 0.06 * draws.normal(1, 1, 3)
   unit = unit * jnp.exp(strength * light)
-  # Four in ten keep their sharpness.
+  # 40 % keep their sharpness.
   softness = 1.6 * strength * jnp.maximum(draws.uniform(1, 1, 1) - 0.4, 0.0)
   soft = shading.blur(unit, 0.012 * width)
   unit = unit + jnp.minimum(softness, 0.9) * (soft - unit)
@@ -172,14 +170,10 @@ def _changed(
   strength: jax.Array,
   draws: _Draws,
 ) -> Batch:
-  """Relights and warps the pictures, or with the prefix the references.
+  """Relights and warps the pictures, or with 'reference_' the references.
 
-  Args:
-    batch: with the pictures.
-    prefix: of the names of their arrays.
-    light: float32 [b] in [0, 1], how much light, colour and sharpness change.
-    strength: float32 [b] in [0, 1], how much they are warped.
-    draws: random numbers.
+  Light and strength, float32 [b] in [0, 1], are those of relighting and of
+  warping.
   """
   name = 'image' if not prefix else 'reference'
   picture = _relit(batch[name].astype(jnp.float32), light, draws)
@@ -200,7 +194,7 @@ def _changed(
   offset *= strength[:, None, None, None]
 
   def source_of(points: jax.Array) -> jax.Array:
-    """Where points of the old picture lie in the new one."""
+    """Maps points of the old picture to the new one."""
     found = points
     for _ in range(4):
       found = points - warp.sample(offset, found[:, None])[:, 0]

@@ -1,7 +1,6 @@
-"""A trained model as two small files, to be passed on: no code, no training.
+"""Trained models as two small files: `config.json` and `weights.safetensors`.
 
-The folder holds the run's `config.json` and `weights.safetensors`, the averaged
-weights under their paths in the parameters' tree.
+The weights are the averaged ones, named by their paths in the parameter tree.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.sharding import Mesh
 
 from exgan_jax import config as config_lib
 from exgan_jax import files
@@ -24,7 +24,7 @@ from exgan_jax.models.networks import Model, abstract_model
 from exgan_jax.runtime import sharding
 
 WEIGHTS = 'weights.safetensors'
-# The model that `exgan inpaint` uses when none is named.
+# The default model of `exgan inpaint`.
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'photo' / 'pretrained'
 
 
@@ -34,25 +34,25 @@ def restore(
   """Reads a model that paints.
 
   Args:
-    workdir: folder of a run, or one that `export` wrote; the model that is
-      part of this package by default.
+    workdir: folder of a run or of an exported model; by default the model that
+      is part of this package.
     step: of the run's checkpoint; the newest by default.
 
   Raises:
-    InputError: there is no such model, or it does not paint.
+    InputError: there is no such model, or it is a compressor.
   """
   folder = PRETRAINED if workdir is None else pathlib.Path(workdir)
   config = config_lib.load(folder / config_lib.FILENAME)
   if config.preset == 'compressor':
     raise InputError(f'{folder} holds a compressor, which does not paint')
+  mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
   if (folder / WEIGHTS).is_file():
     if step is not None:
       raise InputError(f'{folder} is an exported model: it has no steps')
-    return config, _load(config, folder / WEIGHTS)
-  # Not needed for an exported model, and slow to import.
+    return config, _load(config, folder / WEIGHTS, mesh)
+  # Slow to import, and not needed for exported models.
   from exgan_jax.training.checkpoint import Checkpoints
 
-  mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
   with Checkpoints(folder) as checkpoints:
     return config, checkpoints.restore_model(config, mesh, step)[1]
 
@@ -62,10 +62,10 @@ def export(
   output: str | os.PathLike,
   step: int | None = None,
 ) -> None:
-  """Writes a run's model to a folder that can be used in the run's place.
+  """Writes a run's model to a folder that can be used like the run.
 
   Raises:
-    InputError: there is no such run, or its model does not paint.
+    InputError: there is no such run, or its model is a compressor.
     OSError: the folder cannot be written.
   """
   config, model = restore(workdir, step)
@@ -73,38 +73,34 @@ def export(
   output.mkdir(parents=True, exist_ok=True)
   arrays = {name: np.asarray(leaf) for name, leaf in named(model).items()}
   files.write_bytes(output / WEIGHTS, safetensors.numpy.save(arrays))
-  # Paths of the machine that it was trained on are nobody's business.
-  private = ('workdir', 'data_dir', 'compressor', 'lpips')
-  bare = dataclasses.replace(config, **dict.fromkeys(private, ''))
+  # Paths of the training machine are private.
+  bare = dataclasses.replace(
+    config, workdir='', data_dir='', compressor='', lpips=''
+  )
   config_lib.save(bare, output / config_lib.FILENAME)
 
 
 def named(model: Model) -> dict[str, jax.Array]:
-  """The arrays of a model by their paths in its tree."""
+  """Returns the arrays of a model by their paths in its tree."""
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(model)
   }
 
 
-def _load(config: Config, path: pathlib.Path) -> Model:
-  mesh = sharding.make_mesh(1, devices=jax.local_devices()[:1])
+def _load(config: Config, path: pathlib.Path, mesh: Mesh) -> Model:
   abstract = abstract_model(config, mesh)
   try:
     found = safetensors.numpy.load_file(path)
   except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
     raise InputError(f'{path} is not a safetensors file') from error
+  leaves = []
   for name, leaf in named(abstract).items():
     array = found.get(name)
     if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
       there = 'missing' if array is None else f'{array.dtype}{array.shape}'
       raise InputError(f'{path}: {name} is {there}, not {leaf.shape}')
     if not np.isfinite(array).all():
-      raise InputError(f'{path}: {name} has numbers that are not finite')
-  return jax.tree_util.tree_map_with_path(
-    lambda at, leaf: jax.device_put(
-      jnp.asarray(found[jax.tree_util.keystr(at, simple=True, separator='/')]),
-      leaf.sharding,
-    ),
-    abstract,
-  )
+      raise InputError(f'{path}: {name} contains values that are not finite')
+    leaves.append(jax.device_put(jnp.asarray(array), leaf.sharding))
+  return jax.tree.unflatten(jax.tree.structure(abstract), leaves)

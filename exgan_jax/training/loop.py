@@ -1,4 +1,4 @@
-"""The training loop, top to bottom."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import fcntl
 import functools
 import logging
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from exgan_jax import config as config_lib
 from exgan_jax import contact_sheet
@@ -46,21 +45,20 @@ SAMPLES = 8
 
 
 def train(config: Config) -> TrainState:
-  """Trains to `config.steps`, from the newest checkpoint if there is one.
+  """Trains to `config.steps`, resuming from the newest checkpoint.
 
-  With several processes all of them call it, with the same configuration and
-  with a workdir that all of them see; the first one writes what is written
-  once.
+  With several processes, all must call it with the same configuration and a
+  shared workdir. Process 0 writes logs and samples.
 
   Returns:
-    The state after the last step; its checkpoint is in the workdir.
+    The state after the last step, which is saved in the workdir.
 
   Raises:
-    InputError: the data set is not there, the workdir belongs to another
+    InputError: the data set does not exist, the workdir belongs to another
       configuration or cannot be written, the code model has no compressor, or
       a loss is not finite.
-    PreemptedError: SIGTERM has come, and the state is saved: the same call
-      goes on from there.
+    PreemptedError: SIGTERM was received and the state is saved. The same call
+      resumes from there.
   """
   mesh = sharding.make_mesh(config.batch_size, config.fsdp)
   batches = train_batches.train_batches(
@@ -81,64 +79,74 @@ def train(config: Config) -> TrainState:
     restored = checkpoints.restore(config, mesh)
     if restored:
       state, position = restored
-      _go_on(batches, position, records)
+      _set_position(batches, position, records)
     else:
       state = create_state(config, mesh, encoder)
     start = int(state.step)
     source = sample_source(config)
     samples = source and SampleSheets(config, mesh, workdir, *source)
+    is_mute = not processes.is_first()
     with (
-      MetricWriter(workdir, start, not processes.is_first()) as writer,
-      _progress(config, start) as bar,
+      MetricWriter(workdir, start, is_mute) as writer,
+      progress.bar(
+        total=config.steps,
+        initial=start,
+        unit='img',
+        unit_scale=config.batch_size,
+        desc=config.preset,
+        disable=is_mute,
+      ) as bar,
     ):
       log = Log(config, start, writer, bar)
-      later, is_preempted = [], False
+      pending: list[Callable[[], None]] = []
+      is_preempted = False
       for step in range(start + 1, config.steps + 1):
         with jax.transfer_guard('disallow'):
           batch = sharding.to_device(log.wait_for(batches), mesh)
           state, metrics = step_of(step)(state, batch)
-        # The step before is written while the device works on this one.
-        _run(later)
+        # Writes the previous step while the device computes this one.
+        _run(pending)
         is_preempted = preemption.reached(step)
         last = step == config.steps
         ends = last or is_preempted
-        later = [functools.partial(log.write, step, metrics, ends)]
+        pending = [functools.partial(log.write, step, metrics, ends)]
         if samples and (step % config.sample_every == 0 or last):
           painted = samples.paint(model_of(state))
-          later.append(functools.partial(samples.write, step, painted))
+          pending.append(functools.partial(samples.write, step, painted))
         if step % config.checkpoint_every == 0 or ends:
-          # Only a state whose losses were finite is worth keeping. It is saved
-          # with the data position before the next batch is fetched, so that a
-          # restored run sees no batch twice and skips none.
-          _run([later.pop(0)])
+          # Checks first that the losses are finite. The data position is saved
+          # before the next batch is fetched, so that a resumed run neither
+          # repeats nor skips a batch.
+          _run([pending.pop(0)])
           position = {'iterator': batches.get_state(), 'records': records}
           checkpoints.save(state, position, step)
         if is_preempted:
           break
-      _run(later)
+      _run(pending)
   if is_preempted and step < config.steps:
     raise processes.PreemptedError(
-      f'preempted: saved at step {step}; the same command goes on from there'
+      f'preempted: saved at step {step}; run the same command to resume'
     )
   return state
 
 
 def _check_same(config: Config, records: str) -> None:
-  """Checks that all processes are about to do the same."""
-  # Each may find the files under a name of its own.
-  mine = {
-    'data_dir': '', 'workdir': '', 'compressor': '', 'lpips': '',
-    'reader_threads': 1,
-  }  # fmt: skip
-  processes.check_same(
-    'the configurations', str(dataclasses.replace(config, **mine))
+  """Checks that all processes have the same configuration and records."""
+  # Paths may differ between machines.
+  shared = dataclasses.replace(
+    config,
+    data_dir='',
+    workdir='',
+    compressor='',
+    lpips='',
+    reader_threads=1,
   )
+  processes.check_same('the configurations', str(shared))
   processes.check_same('the records in --data-dir', records)
 
 
 def _steps(config: Config, mesh: Mesh) -> Callable[[int], Step]:
-  """Returns what tells the jitted function of each step, counted from 1."""
-
+  """Returns a function from a step number, counted from 1, to its program."""
   jit = functools.partial(jitted, config, mesh)
   if config.preset == 'compressor':
     compressor_step = jit(make_compressor_step(config))
@@ -149,7 +157,10 @@ def _steps(config: Config, mesh: Mesh) -> Callable[[int], Step]:
 
 
 def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:
-  """The encoder that a code model starts with; a checkpoint holds its own."""
+  """Reads the compressor's encoder for a code model.
+
+  A resumed run does not need it: its checkpoints contain the encoder.
+  """
   if config.exemplar != 'code':
     return None
   if config.compressor:
@@ -163,19 +174,22 @@ def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:
 
 
 def sample_source(config: Config) -> tuple[train_batches.Records, str] | None:
-  """The records for sample sheets and their split; None without any pair."""
+  """Returns records for sample sheets and their split, or None without pairs.
+
+  Data sets with few people have no validation split; then it is `train`.
+  """
   read = functools.partial(
     train_batches.Records, config.data_dir, config.dataset
   )
   try:
     return read('validation'), 'validation'
-  except InputError:  # Too few people for one.
+  except InputError:
     records = read('train')
     return (records, 'train') if records.paired else None
 
 
 class SampleSheets:
-  """Sheets of the same few held-out pictures, painted as training goes on."""
+  """Contact sheets of a few fixed pictures, painted during training."""
 
   def __init__(
     self,
@@ -185,7 +199,7 @@ class SampleSheets:
     records: train_batches.Records,
     split: str,
   ):
-    # Spread over the split: neighbours are the same person.
+    # Spread over the split, because neighbors show the same person.
     positions = np.linspace(0, records.paired - 1, SAMPLES).astype(int).tolist()
     read = functools.partial(
       eval_batches.evaluation_batches,
@@ -202,16 +216,15 @@ class SampleSheets:
     self._paint = jax.jit(
       make_paint_step(config), out_shardings=sharding.replicated(mesh)
     )
-    self._mask = masks.mask_of(self._batch)
     self._is_painter = config.preset != 'compressor'
     self._folder = workdir / 'samples'
 
   def paint(self, model: Model) -> jax.Array:
-    """Starts to paint."""
+    """Starts painting."""
     return self._paint(model, self._inputs)
 
   def write(self, step: int, painted: jax.Array) -> None:
-    """Writes what `paint` began to samples/step_*.png, in the first process."""
+    """Writes samples/step_*.png in process 0."""
     if not processes.is_first():
       return
     columns = {
@@ -219,9 +232,10 @@ class SampleSheets:
       'original': self._batch['image'],
     }
     if self._is_painter:
+      mask = masks.mask_of(self._batch)
       seen = {
         'reference': self._batch['reference'],
-        'input': masks.hole(self._batch['image'], self._mask),
+        'input': masks.hole(self._batch['image'], mask),
       }
       columns = seen | columns
     contact_sheet.save(
@@ -232,38 +246,36 @@ class SampleSheets:
 
 @contextlib.contextmanager
 def _owned_workdir(config: Config) -> Iterator[pathlib.Path]:
-  """The folder of the run, locked against other processes and described.
+  """Creates and locks the run's folder and writes its configuration.
 
-  The lock dies with its owner. Nothing is written over a run with another
-  configuration, or one that is going on.
+  The lock is released when its owner dies.
 
   Raises:
-    InputError: it belongs to either, or cannot be written.
+    InputError: it has a run with another configuration, is locked by another
+      process, or cannot be written.
   """
   if not config.workdir:
     raise InputError('--workdir is missing: the folder of the run')
   workdir = pathlib.Path(config.workdir)
   with contextlib.ExitStack() as stack:
-    processes.agreed(lambda: _claim(config, workdir, stack), 0)
+
+    def claim() -> tuple[()]:
+      try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context((workdir / 'lock').open('w'))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _check_configuration(config, workdir)
+        config_lib.save(config, workdir / config_lib.FILENAME)
+      except BlockingIOError as error:
+        raise InputError(f'another process is using {workdir}') from error
+      except OSError as error:
+        raise InputError(f'cannot write {workdir}: {error.strerror}') from error
+      return ()
+
+    processes.agreed(claim, 0)
     if not processes.all_of((workdir / config_lib.FILENAME).is_file()):
-      raise InputError(f'{workdir} is not a folder that all processes share')
+      raise InputError(f'{workdir} is not shared by all processes')
     yield workdir
-
-
-def _claim(
-  config: Config, workdir: pathlib.Path, stack: contextlib.ExitStack
-) -> tuple[()]:
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    lock = stack.enter_context((workdir / 'lock').open('w'))
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    _check_configuration(config, workdir)
-    config_lib.save(config, workdir / config_lib.FILENAME)
-  except BlockingIOError as error:
-    raise InputError(f'another process trains in {workdir}') from error
-  except OSError as error:
-    raise InputError(f'cannot write {workdir}: {error.strerror}') from error
-  return ()
 
 
 def _check_configuration(config: Config, workdir: pathlib.Path) -> None:
@@ -271,19 +283,20 @@ def _check_configuration(config: Config, workdir: pathlib.Path) -> None:
   if not path.exists():
     return
   before = config_lib.load(path)
-  if config_lib.fingerprint(before) != config_lib.fingerprint(config):
-    name = config_lib.first_difference(before, config)
+  if name := config_lib.first_difference(before, config):
     raise InputError(
       f'{workdir} holds a run with another --{config_lib.flag(name)}'
-      f' ({getattr(before, name)}): go on with that, or take another folder'
+      f' ({getattr(before, name)}): use that value or another --workdir'
     )
 
 
-def _go_on(batches: grain.DatasetIterator, position: Any, records: str) -> None:
-  """Sets the iterator to where a checkpoint left it.
+def _set_position(
+  batches: grain.DatasetIterator, position: Any, records: str
+) -> None:
+  """Sets the iterator to the data position of a checkpoint.
 
   Raises:
-    InputError: that is no position, or one in other records.
+    InputError: the position is invalid or belongs to other records.
   """
   try:
     same = position['records'] == records
@@ -294,27 +307,16 @@ def _go_on(batches: grain.DatasetIterator, position: Any, records: str) -> None:
     ) from error
   if not same:
     raise InputError(
-      'the records in --data-dir are not those that the run began with'
+      'the records in --data-dir are not those that the run was started with'
     )
 
 
-def _progress(config: Config, start: int) -> tqdm:
-  return progress.bar(
-    total=config.steps,
-    initial=start,
-    unit='img',
-    unit_scale=config.batch_size,
-    desc=config.preset,
-    disable=not processes.is_first(),
-  )
-
-
-def _run(calls: list[Callable[[], None]]) -> None:
+def _run(calls: Sequence[Callable[[], None]]) -> None:
+  """Runs calls that write files; a full disk does not stop the run."""
   for call in calls:
     try:
       call()
     except OSError as error:
-      # What is written beside checkpoints is not worth a run.
       if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         raise
-      logger.warning('cannot write what was measured: %s', error.strerror)
+      logger.warning('cannot write metrics or samples: %s', error.strerror)

@@ -1,4 +1,4 @@
-"""Losses: pure functions of float32 arrays, each a mean over the batch."""
+"""Losses of float32 arrays, averaged over the batch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from exgan_jax.config import Adversarial
 def discriminator_loss(
   real: Float[Array, ' b'], fake: Float[Array, ' b'], kind: Adversarial
 ) -> Float[Array, '']:
-  """What the discriminator lowers.
+  """Returns the adversarial loss of the discriminator.
 
-  Args:
-    real: logits of real pictures.
-    fake: logits of painted ones.
-    kind: `non_saturating`, the cross entropy of Goodfellow et al. 2014,
-      "Generative Adversarial Nets"; `hinge`, of Lim and Ye 2017, "Geometric
-      GAN"; or `least_squares`, of Mao et al. 2017, "Least Squares Generative
-      Adversarial Networks", with targets of 1 and 0.
+  It is `non_saturating` (Goodfellow et al. 2014, "Generative Adversarial
+  Nets"), `hinge` (Lim and Ye 2017, "Geometric GAN") or `least_squares` (Mao et
+  al. 2017, "Least Squares Generative Adversarial Networks").
   """
   match kind:
     case 'non_saturating':
@@ -35,7 +31,7 @@ def discriminator_loss(
 def generator_loss(
   fake: Float[Array, ' b'], kind: Adversarial
 ) -> Float[Array, '']:
-  """The generator's side of the same game, with gradients that never vanish."""
+  """Returns the adversarial loss of the generator, in non-saturating form."""
   match kind:
     case 'non_saturating':
       return jnp.mean(jax.nn.softplus(-fake))
@@ -51,26 +47,20 @@ def reconstruction_loss(
   weight: Float[Array, 'b h w 1'],
   scales: int = 1,
 ) -> Float[Array, '']:
-  """Weighted mean absolute error over the pixels of the holes.
+  """Returns the weighted mean absolute error over the holes.
 
-  The composited output is exact outside the hole, so with equal weights this
-  is the paper's L1 term divided by the hole's share of the picture: it then
-  means the same for large and small holes.
+  With equal weights it is the paper's L1 term divided by the hole's share of
+  the picture, so it does not depend on the size of the holes.
 
-  Args:
-    image: what the hole hid, of any range.
-    painted: what was painted.
-    weight: positive in the hole, 0 outside.
-    scales: more than one add the error of the means of 2 x 2 pixels, of 4 x 4
-      and so on, where what is only out of place, as a gaze that nobody can
-      know, cancels out and a wrong colour stays.
+  Weights are 0 outside the hole. Further scales add the errors of 2 x 2 means,
+  4 x 4 means and so on, where misplaced detail, such as an unknown gaze,
+  cancels out but a wrong color does not.
 
   Returns:
-    The mean over the pixels and channels of all holes of the batch, and over
-    the scales; 0 where no picture has a hole.
+    The mean over all hole pixels of the batch, channels and scales; 0 without
+    holes.
   """
   total = jnp.sum(weight) * image.shape[-1]
-  # Weights may be small, but not as small as this.
   error = (image - painted) * weight
   found = jnp.sum(jnp.abs(error))
   for _ in range(scales - 1):
@@ -83,20 +73,15 @@ def reconstruction_loss(
 def squared_error(
   image: Float[Array, 'b ...'], drawn: Float[Array, 'b ...']
 ) -> Float[Array, '']:
-  """Mean squared error over all pixels, of the eyes' auto-encoder."""
+  """Returns the mean squared error."""
   return jnp.mean((drawn - image) ** 2)
 
 
-def gradient_penalty(
-  slopes: Float[Array, 'b h w c'],
-) -> Float[Array, '']:
-  """Half the squared norm of the logit's gradient at real pictures.
+def gradient_penalty(slopes: Float[Array, 'b h w c']) -> Float[Array, '']:
+  """Returns half the squared norm of gradients of logits at real pictures.
 
   R1 of Mescheder et al. 2018, "Which training methods for GANs do actually
   converge?", without its weight.
-
-  Args:
-    slopes: gradient of each real picture's logit by the picture.
   """
   return 0.5 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
 
@@ -104,6 +89,6 @@ def gradient_penalty(
 def perceptual_loss(
   painted: Float[Array, 'b n'], exemplar: Float[Array, 'b n']
 ) -> Float[Array, '']:
-  """Mean over the batch of the Euclidean distance between codes."""
-  # A root has no slope at 0.
+  """Returns the mean Euclidean distance between codes."""
+  # The epsilon keeps the gradient of the root finite at 0.
   return jnp.mean(jnp.sqrt(jnp.sum((painted - exemplar) ** 2, axis=-1) + 1e-12))

@@ -1,6 +1,6 @@
-"""Where a run writes what it measured: metrics.jsonl and TensorBoard events.
+"""Writes metrics to metrics.jsonl and to TensorBoard event files.
 
-TensorBoard is optional: without tensorboardX the events are left out.
+TensorBoard is optional: without tensorboardX no events are written.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from exgan_jax import files
 
 try:
-  # Its usual writer has a thread of its own: on a full disk that dies, and the
-  # run would wait for it for ever.
+  # The usual writer of tensorboardX uses a thread. On a full disk that thread
+  # dies and the run would wait for it forever.
   from tensorboardX.event_file_writer import EventsWriter
   from tensorboardX.proto.event_pb2 import Event, SessionLog
   from tensorboardX.summary import scalar
@@ -26,20 +26,20 @@ FILENAME = 'metrics.jsonl'
 
 
 class MetricWriter:
-  """Appends one object a logged step, as a context.
+  """Appends one JSON object per logged step, as a context manager.
 
   Args:
     workdir: folder of the run.
-    start: step that the run goes on from. Lines of later steps are from a
-      stretch that was lost with its process, and are removed.
-    is_mute: whether to write nothing, as another process writes it.
+    start: step that the run resumes from; lines of later steps are removed.
+    is_mute: write nothing, because another process does.
 
   Raises:
     OSError: the files cannot be written.
   """
 
   def __init__(self, workdir: pathlib.Path, start: int, is_mute: bool = False):
-    self._file = self._events = None
+    self._file = None
+    self._events: Any = None
     if is_mute:
       return
     path = workdir / FILENAME
@@ -49,7 +49,7 @@ class MetricWriter:
       folder = workdir / 'events'
       folder.mkdir(exist_ok=True)
       self._events = EventsWriter(str(folder / 'events'))
-      # TensorBoard leaves out the later steps of files before this one.
+      # Makes TensorBoard ignore later steps of older files.
       begun = SessionLog(status=SessionLog.START)
       self._add(Event(step=start + 1, session_log=begun))
 
@@ -57,13 +57,10 @@ class MetricWriter:
     return self
 
   def __exit__(self, *exc_info) -> None:
-    if self._file:
-      # On a full disk what is left to be written is lost, and the file closed.
+    for file in filter(None, (self._file, self._events)):
+      # On a full disk buffered data is lost.
       with contextlib.suppress(OSError):
-        self._file.close()
-    if self._events:
-      with contextlib.suppress(OSError):
-        self._events.close()
+        file.close()
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """Writes the values of a step to both files.
@@ -81,7 +78,7 @@ class MetricWriter:
           self._add(Event(step=step, summary=scalar(name, value)))
         self._events.flush()
       except OSError:
-        # Half an event cannot be mended: no more of them until the next start.
+        # A partial event damages the file: write no more until a restart.
         self._events = None
         raise
 
@@ -91,13 +88,12 @@ class MetricWriter:
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:
+  """Removes lines of later steps and an incomplete last line."""
   if not path.exists():
     return
   kept = []
   for line in path.read_text(errors='replace').splitlines():
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
       if json.loads(line)['step'] <= step:
         kept.append(line + '\n')
-    except (ValueError, KeyError, TypeError):
-      continue  # The line that a killed process was writing.
   files.write_text(path, ''.join(kept))

@@ -1,4 +1,4 @@
-"""All that a training step reads and writes, and how it starts."""
+"""The training state and its initialization."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from exgan_jax.models.networks import (
   make_generator,
 )
 
-# Purposes folded into the seed; a new one takes a new number. 2 is `augment`'s.
+# Folded into the seed, one per purpose. `augment` uses 2.
 GENERATOR_KEY, DISCRIMINATOR_KEY = 0, 1
 
 
@@ -30,13 +30,12 @@ class TrainState:
   """All that a step reads and writes.
 
   Attributes:
-    step: number of steps done, int32 scalar.
-    generator: its parameters; those of the auto-encoder where that is what is
-      trained.
-    discriminator: its parameters; none for the auto-encoder.
-    average: exponential moving average of the generator's parameters, the
-      weights that evaluation and inference use.
-    encoder: frozen parameters of the code model's eye encoder; else none.
+    step: number of completed steps, int32 scalar.
+    generator: parameters of the generator or the compressor.
+    discriminator: parameters; empty for the compressor.
+    average: exponential moving average of the generator's parameters, used for
+      evaluation and inference.
+    encoder: frozen parameters of the code model's eye encoder, else empty.
     generator_optimizer: Adam's moments.
     discriminator_optimizer: Adam's moments.
   """
@@ -51,22 +50,25 @@ class TrainState:
 
 
 def model_of(state: TrainState) -> Model:
-  """What evaluation and inference read of a state."""
+  """Returns the part of a state for evaluation and inference."""
   return Model(state.average, state.encoder)
 
 
 def make_optimizers(
   config: Config,
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-  """Adam for the generator and for the discriminator, in this order."""
+  """Returns the optimizers of the generator and the discriminator."""
 
   def adam(rate: float) -> optax.GradientTransformation:
-    if config.decay_steps:
-      rate = optax.cosine_decay_schedule(rate, config.decay_steps)
-    transform = optax.adam(rate, b1=config.adam_b1, b2=config.adam_b2)
+    schedule = (
+      optax.cosine_decay_schedule(rate, config.decay_steps)
+      if config.decay_steps
+      else rate
+    )
+    transform = optax.adam(schedule, b1=config.adam_b1, b2=config.adam_b2)
 
     def update(*args, **kwargs):
-      # Optax raises a float to an integer power; all else here is strict.
+      # Optax raises floats to integer powers, which strict promotion forbids.
       with jax.numpy_dtype_promotion('standard'):
         return transform.update(*args, **kwargs)
 
@@ -79,19 +81,18 @@ def make_optimizers(
 
 
 def init_state(config: Config, encoder: Params | None = None) -> TrainState:
-  """The state before the first step.
+  """Returns the state before the first step, a function of the arguments.
 
-  A pure function of the configuration, and for the code model of the trained
-  compressor's encoder.
+  The code model needs the encoder of a trained compressor.
   """
   key = jax.random.key(config.seed)
-  painter = make_generator(config)
-  generator = init_params(painter, jax.random.fold_in(key, GENERATOR_KEY))
-  discriminator = {}
+  generator = init_params(
+    make_generator(config), jax.random.fold_in(key, GENERATOR_KEY)
+  )
+  discriminator: Params = {}
   if config.preset != 'compressor':
-    judge = make_discriminator(config)
     discriminator = init_params(
-      judge, jax.random.fold_in(key, DISCRIMINATOR_KEY)
+      make_discriminator(config), jax.random.fold_in(key, DISCRIMINATOR_KEY)
     )
   generator_optimizer, discriminator_optimizer = make_optimizers(config)
   return TrainState(
@@ -106,7 +107,7 @@ def init_state(config: Config, encoder: Params | None = None) -> TrainState:
 
 
 def abstract_state(config: Config, mesh: Mesh) -> TrainState:
-  """Shapes, types and shardings of the state; nothing is computed."""
+  """Returns shapes, types and shardings of the state."""
   encoder = make_encoder(config).abstract if config.exemplar == 'code' else {}
   return abstract(
     jax.eval_shape(lambda e: init_state(config, e), encoder), mesh
@@ -114,18 +115,14 @@ def abstract_state(config: Config, mesh: Mesh) -> TrainState:
 
 
 def shardings(config: Config, mesh: Mesh) -> TrainState:
-  """Where every array of the state lies."""
+  """Returns the sharding of every array of the state."""
   return jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
 
 
 def create_state(
   config: Config, mesh: Mesh, encoder: Params | None = None
 ) -> TrainState:
-  """Computes the first state where it will live, on every device at once.
-
-  Returns:
-    The same values for any mesh: randomness does not depend on the devices.
-  """
+  """Computes the initial state on its devices; equal for any mesh."""
   init = jax.jit(
     lambda frozen: init_state(config, frozen),
     out_shardings=shardings(config, mesh),

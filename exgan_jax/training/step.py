@@ -1,8 +1,4 @@
-"""One step of training: the gradients of both networks, shared if possible.
-
-The generator runs forward once, for both updates; so does the discriminator
-for the painted pictures, and once more for the real ones.
-"""
+"""Training steps: losses, gradients and parameter updates."""
 
 from __future__ import annotations
 
@@ -35,24 +31,23 @@ from exgan_jax.runtime import compilation, sharding
 from exgan_jax.training import augment, losses
 from exgan_jax.training.state import TrainState, make_optimizers, shardings
 
-# Of LPIPS as a loss: its features are of the order of 1.
+# For LPIPS as a loss; its features are of order 1.
 _LPIPS_EPSILON = 1e-2
-# The largest norm of the transfer generator's gradient; most are below 1. One
-# step without it has ended a run: Adam makes a step of 16 rates of a single
-# large gradient.
+# Gradient norm at which the transfer generator is clipped; most are below 1.
+# Without it a single large gradient can end a run: Adam turns it into a step of
+# 16 learning rates.
 _LARGEST_GRADIENT = 1.0
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def jitted(config: Config, mesh: Mesh, step: Step) -> Step:
-  """Compiles a step for a mesh; the state it is given is used up by it.
+def jitted(config: Config, mesh: Mesh, step: Step) -> jax.stages.Wrapped:
+  """Compiles a step for a mesh and donates its input state.
 
-  The batch lies as `sharding.batched` has it and the state as
-  `state.shardings`, before and after. All that is said of the batch as a
-  whole, losses and normalisation, is of the global one. Networks whose
-  parameters are split are put together for the step, once for both directions.
+  Batches are sharded by `sharding.batched`, states by `state.shardings`.
+  Losses are means over the global batch. Parameters that are split over
+  devices are gathered once per step.
   """
   whole = sharding.replicated(mesh)
 
@@ -74,14 +69,18 @@ def jitted(config: Config, mesh: Mesh, step: Step) -> Step:
 
 
 def make_train_step(config: Config) -> Step:
-  """Returns the function from a state and a batch to the next and metrics."""
+  """Returns the step that trains the generator and the discriminator.
+
+  Both updates share the forward passes: one of the generator, one of the
+  discriminator for the painted pictures and one for the real ones.
+  """
   discriminator = make_discriminator(config)
   alexnet = _alexnet(config)
   _, discriminator_optimizer = make_optimizers(config)
 
   def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     scene = _training_scene(config, state, batch)
-    paint = _painter(config, state, scene)
+    paint = _painter(config, scene)
 
     def judge(params, image):
       seen = discriminator_input(config, scene, state.encoder, image)
@@ -91,12 +90,10 @@ def make_train_step(config: Config) -> Step:
       logits, pull = jax.vjp(lambda image: judge(params, image), scene.image)
       if not config.gradient_penalty:
         return logits, jnp.zeros(())
-      # The mean of a picture's logits, where it has one for each patch.
+      # Averages the logits of a picture if there is one per patch.
       even = jnp.full_like(logits, len(logits) / logits.size)
       return logits, losses.gradient_penalty(pull(even)[0])
 
-    # The painted pictures pass forward once through each network; the two
-    # losses differ only in what is pulled back through them, and how far.
     (fake, regularization), pull_generator, terms = jax.vjp(
       paint, state.generator, has_aux=True
     )
@@ -117,7 +114,7 @@ def make_train_step(config: Config) -> Step:
       fake_logits, config.adversarial_loss
     )
     (_, appearance), fake_grad = jax.value_and_grad(
-      lambda fake: _appearance(config, state.encoder, alexnet, scene, fake),
+      lambda fake: _appearance(config, alexnet, scene, fake, state.encoder),
       has_aux=True,
     )(fake)
     fake_grad += config.adversarial_weight * pull_fake(slope)[1]
@@ -145,27 +142,27 @@ def make_train_step(config: Config) -> Step:
 
 
 def make_warmup_step(config: Config) -> Step:
-  """Returns a step of the generator alone, by reconstruction."""
+  """Returns the step that trains the generator by reconstruction only."""
   alexnet = _alexnet(config)
 
   def warmup_step(
     state: TrainState, batch: Batch
   ) -> tuple[TrainState, Metrics]:
     scene = _training_scene(config, state, batch)
-    paint = _painter(config, state, scene)
+    paint = _painter(config, scene)
 
     def loss(params):
       (fake, regularization), terms = paint(params)
-      metrics, loss = _reconstruction(config, alexnet, scene, fake)
+      loss, metrics = _appearance(config, alexnet, scene, fake)
       return loss + regularization, metrics | terms
 
-    return _alone(config, state, loss)
+    return _generator_step(config, state, loss)
 
   return warmup_step
 
 
 def make_compressor_step(config: Config) -> Step:
-  """Returns a step of the eyes' auto-encoder."""
+  """Returns the step that trains the eye auto-encoder."""
   compressor = make_generator(config)
 
   def compressor_step(
@@ -178,12 +175,11 @@ def make_compressor_step(config: Config) -> Step:
     )
 
     def loss(params):
-      drawn = compressor(params, crops)
-      # Squares, as an iris is a small part of the crop, but far off when wrong.
-      error = losses.squared_error(crops, drawn)
+      # Squared: an iris is a small part of the crop, but far off if wrong.
+      error = losses.squared_error(crops, compressor(params, crops))
       return error, {'mse_eyes': error / 4.0}
 
-    return _alone(config, state, loss)
+    return _generator_step(config, state, loss)
 
   return compressor_step
 
@@ -194,21 +190,23 @@ def _training_scene(config: Config, state: TrainState, batch: Batch) -> Scene:
   return make_scene(config, batch, state.encoder)
 
 
-def _painter(config: Config, state: TrainState, scene: Scene) -> Callable:
-  """The function from the generator's parameters to painted pictures.
+def _painter(
+  config: Config, scene: Scene
+) -> Callable[[Params], tuple[tuple[jax.Array, jax.Array], Metrics]]:
+  """Returns the function from generator parameters to painted pictures.
 
-  It returns the pictures and a term of the loss that does not depend on them,
-  and besides the parts of that term.
+  It also returns a regularization loss and the terms of that loss.
   """
   generator = make_generator(config)
 
   def paint(params: Params):
     painted = generator(params, *generator_input(config, scene))
-    regularization, terms = jnp.zeros(()), {}
-    if config.preset == 'transfer':
+    regularization = jnp.zeros(())
+    terms: Metrics = {}
+    if band := scene.band:
       painted, fields = painted
       regularization, terms = transfer.regularization(
-        scene.transfer, fields, scene.corners, scene.reference_corners
+        band.inputs, fields, band.corners, band.reference_corners
       )
     fake = masks.composite(scene.image, painted, scene.mask)
     return (fake, regularization), terms
@@ -217,72 +215,66 @@ def _painter(config: Config, state: TrainState, scene: Scene) -> Callable:
 
 
 def _alexnet(config: Config) -> lpips.Weights | None:
-  """The weights of LPIPS, where the loss has it.
+  """Reads the weights of LPIPS if the loss uses it.
 
   Raises:
-    InputError: the file is not named, or holds something else.
+    InputError: no file is given, or it holds something else.
   """
   if not config.lpips_weight:
     return None
   if not config.lpips:
-    raise InputError('--lpips-weight needs --lpips: the file of its weights')
+    raise InputError('--lpips-weight needs --lpips, the file of its weights')
   return lpips.load(config.lpips)
 
 
-def _reconstruction(
-  config: Config, alexnet: lpips.Weights | None, scene: Scene, fake: jax.Array
-) -> tuple[Metrics, jax.Array]:
-  """The mean error over the hole in [0, 1] images, to report; and the loss."""
+def _appearance(
+  config: Config,
+  alexnet: lpips.Weights | None,
+  scene: Scene,
+  fake: jax.Array,
+  encoder: Params | None = None,
+) -> tuple[jax.Array, Metrics]:
+  """Returns the loss of the painted pictures without its adversarial part.
+
+  Without an encoder it is the reconstruction loss only. The metrics refer to
+  images in [0, 1].
+  """
   l1_hole = losses.reconstruction_loss(scene.image, fake, scene.mask)
   metrics = {'l1_hole': l1_hole / 2.0}
   loss = config.reconstruction_weight * losses.reconstruction_loss(
     scene.image, fake, scene.weight, config.reconstruction_scales
   )
-  if alexnet is not None:
+  if alexnet and scene.band:
     true, painted = (
-      lpips.strips(image, scene.corners) for image in (scene.image, fake)
+      lpips.strips(image, scene.band.corners) for image in (scene.image, fake)
     )
-    apart = lpips.distance(alexnet, true, painted, epsilon=_LPIPS_EPSILON)
-    apart = jnp.mean(apart)
-    metrics['lpips'] = apart
-    loss += config.lpips_weight * apart
-  return metrics, loss
-
-
-def _appearance(
-  config: Config,
-  encoder: Params,
-  alexnet: lpips.Weights | None,
-  scene: Scene,
-  fake: jax.Array,
-) -> tuple[jax.Array, Metrics]:
-  """All terms of the generator's loss that are about the painted pictures."""
-  metrics, loss = _reconstruction(config, alexnet, scene, fake)
-  if config.perceptual_weight:
+    distances = lpips.distance(alexnet, true, painted, epsilon=_LPIPS_EPSILON)
+    metrics['lpips'] = jnp.mean(distances)
+    loss += config.lpips_weight * metrics['lpips']
+  if encoder and config.perceptual_weight:
     codes = eye_codes(config, encoder, fake, scene.eyes)
     perceptual = losses.perceptual_loss(codes, scene.code)
-    metrics = metrics | {'perceptual_loss': perceptual}
-    loss = loss + config.perceptual_weight * perceptual
+    metrics['perceptual_loss'] = perceptual
+    loss += config.perceptual_weight * perceptual
   return loss, metrics
 
 
-def _alone(
+def _generator_step(
   config: Config,
   state: TrainState,
   loss: Callable[[Params], tuple[jax.Array, Metrics]],
 ) -> tuple[TrainState, Metrics]:
-  """A step without a discriminator."""
+  """Trains the generator, without the discriminator."""
   (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.generator)
-  new_state = _update_generator(config, state, grads)
-  return new_state, metrics | {
-    'generator_gradient_norm': optax.tree.norm(grads)
-  }
+  norm = optax.tree.norm(grads)
+  state = _update_generator(config, state, grads)
+  return state, metrics | {'generator_gradient_norm': norm}
 
 
 def _update_generator(
   config: Config, state: TrainState, grads: Params
 ) -> TrainState:
-  """The next state, but for the discriminator."""
+  """Updates the generator and its moving average, and counts the step."""
   optimizer, _ = make_optimizers(config)
   if config.preset == 'transfer':
     norm = optax.tree.norm(grads)
@@ -292,22 +284,17 @@ def _update_generator(
     grads, state.generator_optimizer, state.generator
   )
   params = optax.apply_updates(state.generator, updates)
+  # The average is warmed up: a constant decay would keep the random initial
+  # weights for too long.
+  step = state.step.astype(jnp.float32)
+  decay = jnp.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
+  average = jax.tree.map(
+    lambda mean, new: decay * mean + (1.0 - decay) * new, state.average, params
+  )
   return dataclasses.replace(
     state,
     step=state.step + 1,
     generator=params,
-    average=_average(config, state, params),
+    average=average,
     generator_optimizer=moments,
-  )
-
-
-def _average(config: Config, state: TrainState, params: Params) -> Params:
-  # A constant decay would keep the first, random weights for its whole time
-  # scale; this one forgets them as fast as new ones come.
-  step = state.step.astype(jnp.float32)
-  decay = jnp.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
-  return jax.tree.map(
-    lambda mean, new: decay * mean + (1.0 - decay) * new,
-    state.average,
-    params,
   )

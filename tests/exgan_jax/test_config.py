@@ -16,16 +16,10 @@ from exgan_jax.errors import InputError
     ('code', {'perceptual_weight': 0.01}),
   ],
 )
-def test_a_preset_differs_in_what_it_is_told_alone(preset, difference):
+def test_presets_of_the_paper_differ_in_the_exemplar(preset, difference):
   gan, other = config_lib.make('gan'), config_lib.make(preset)
   assert (gan.exemplar, other.exemplar) in {('none', 'image'), ('none', 'code')}
   assert dataclasses.replace(gan, preset=preset, **difference) == other
-
-
-def test_a_field_given_wins_over_the_size():
-  config = config_lib.make('reference', 'paper', generator_width=5)
-  assert config.generator_width == 5
-  assert config.discriminator_width == 32
 
 
 @pytest.mark.parametrize(
@@ -74,21 +68,22 @@ def test_save_and_load_round_trip(tmp_path):
 
 @pytest.mark.parametrize(
   'text',
-  ['', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
+  [None, '', 'nonsense', '[]', '{"steps": "many"}', '{"a": 1}', '[' * 100_000],
 )
-def test_a_hostile_file_is_refused(tmp_path, text):
+def test_a_damaged_file_is_refused(tmp_path, text):
   path = tmp_path / 'config.json'
-  path.write_text(text)
+  if text is not None:
+    path.write_text(text)
   with pytest.raises(InputError, match=r'config\.json'):
     config_lib.load(path)
 
 
-def test_a_run_made_with_removed_options_is_read(tmp_path):
+def test_configurations_of_older_versions_are_read(tmp_path):
   path, config = tmp_path / 'config.json', config_lib.make('reference')
   fields = dataclasses.asdict(config) | {
-    'warp_reference': False, 'injection': 'none', 'exemplar': 'image',
-    'normalization': 'none', 'spectral_norm': False,
-  }  # fmt: skip
+    **{'warp_reference': False, 'injection': 'none', 'exemplar': 'image'},
+    **{'normalization': 'none', 'spectral_norm': False},
+  }
   path.write_text(json.dumps(fields))
   assert config_lib.load(path) == config
   for name, value in (('injection', 'attention'), ('spectral_norm', True)):
@@ -97,12 +92,7 @@ def test_a_run_made_with_removed_options_is_read(tmp_path):
       config_lib.load(path)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-  with pytest.raises(InputError, match='cannot read'):
-    config_lib.load(tmp_path / 'config.json')
-
-
-def test_the_fingerprint_tells_what_a_step_computes():
+def test_the_fingerprint_covers_what_a_step_computes():
   base = config_lib.make()
   assert config_lib.fingerprint(base) == config_lib.fingerprint(
     dataclasses.replace(base, steps=7, workdir='elsewhere', log_every=1)
@@ -113,12 +103,6 @@ def test_the_fingerprint_tells_what_a_step_computes():
     assert config_lib.first_difference(base, other) in change
 
 
-def test_a_whole_number_is_a_float_where_one_is_wanted():
+def test_integers_are_converted_to_floats():
   one, same = (config_lib.make(adversarial_weight=v) for v in (1, 1.0))
   assert config_lib.fingerprint(one) == config_lib.fingerprint(same)
-
-
-def test_the_saved_file_is_plain_json(tmp_path):
-  config_lib.save(config_lib.make(), tmp_path / 'c.json')
-  fields = json.loads((tmp_path / 'c.json').read_text())
-  assert fields['preset'] == 'reference'

@@ -1,4 +1,4 @@
-"""Contact sheets: what is shown where."""
+"""Contact sheets."""
 
 import numpy as np
 from PIL import Image
@@ -14,18 +14,18 @@ def test_to_uint8_rounds_and_clips():
   )
 
 
-def test_hole_greys_the_hole_alone():
+def test_hole_only_grays_the_hole():
   image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
   mask = np.zeros((1, 4, 4, 1), bool)
   mask[0, 1, 2] = True
   holed = masks.hole(image, mask)
-  assert (holed[0, 1, 2] == masks.HOLE_COLOUR).all()
+  assert (holed[0, 1, 2] == masks.HOLE_COLOR).all()
   np.testing.assert_array_equal(
     np.where(mask, 0, holed), np.where(mask, 0, image)
   )
 
 
-def test_an_eye_strip_shows_both_eyes_side_by_side():
+def test_an_eye_strip_shows_both_eyes():
   image = np.zeros((64, 64, 3), np.uint8)
   image[28:33, 18:23], image[28:33, 42:47] = (255, 0, 0), (0, 0, 255)
   eyes = np.asarray([[20, 30], [44, 30]], np.float32)
@@ -34,12 +34,12 @@ def test_an_eye_strip_shows_both_eyes_side_by_side():
   red, blue = (
     np.argwhere(strip[..., channel] > 128).mean(axis=0) for channel in (0, 2)
   )
-  # The eyes are 24 of the strip's 45.6 pixels apart, about its middle.
+  # The strip is 45.6 pixels wide and the eyes are 24 pixels apart.
   np.testing.assert_allclose(red, [20, 50 - 100 * 12 / 45.6], atol=1.5)
   np.testing.assert_allclose(blue, [20, 50 + 100 * 12 / 45.6], atol=1.5)
 
 
-def test_a_sheet_has_a_row_a_picture_and_a_column_a_kind(tmp_path):
+def test_a_sheet_has_one_row_per_picture(tmp_path):
   pictures = np.zeros((2, 64, 64, 3), np.uint8)
   pictures[1] = 200
   eyes = np.full((2, 2, 2), 30, np.float32)

@@ -1,4 +1,4 @@
-"""The numbers and the sheet of a built data set."""
+"""Overview and contact sheet of a built data set."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from exgan_jax.data.train_batches import Records
 from exgan_jax.errors import InputError
 
 
-def test_counts_what_is_there(synth_data):
+def test_statistics(synth_data):
   text = overview(synth_data, 'synth_id')
   lines = text.splitlines()
   table = {line.split()[0]: line.split()[1:] for line in lines[3:7]}
@@ -41,7 +41,7 @@ def test_counts_what_is_there(synth_data):
   assert lines[-1] == 'rejected: 0'
 
 
-def test_lists_reasons_most_frequent_first(synth_data, tmp_path):
+def test_reasons_of_rejects_are_sorted_by_count(synth_data, tmp_path):
   shutil.copytree(synth_data, tmp_path, dirs_exist_ok=True)
   (path,) = tmp_path.glob('synth_id/*/rejected.jsonl')
   reasons = ['no face', 'broken', 'broken']
@@ -56,7 +56,7 @@ def test_lists_reasons_most_frequent_first(synth_data, tmp_path):
   assert overview(str(tmp_path), 'synth_id').endswith('rejected: not known')
 
 
-def test_a_damaged_split_is_not_left_out(synth_data, tmp_path):
+def test_a_damaged_split_is_refused(synth_data, tmp_path):
   shutil.copytree(synth_data, tmp_path, dirs_exist_ok=True)
   (path,) = tmp_path.glob('synth_id/*/synth_id-train.array_record*')
   path.write_bytes(b'damaged')

@@ -1,10 +1,9 @@
-"""From records to batches: pairs, order, scale, resume."""
+"""Training batches: pairs, order, scale, damaged data."""
 
 import dataclasses
 import io
 import itertools
 import json
-import pathlib
 import shutil
 
 import grain
@@ -16,18 +15,20 @@ from exgan_jax import config as config_lib
 from exgan_jax.data import train_batches
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import parallel
+from exgan_jax.face_records.codec import decode
 from exgan_jax.face_records.record import UNKNOWN_CORNERS
 
 
-def _config(data_dir, preset='reference', **fields):
-  return config_lib.make(
-    preset, 'tiny', dataset='synth_id', data_dir=data_dir,
-    resolution=64, batch_size=4, reader_threads=2, **fields,
-  )  # fmt: skip
-
-
-def _take(iterator, count):
-  return list(itertools.islice(iterator, count))
+def _take(data_dir, count, preset='reference', **fields):
+  config = config_lib.make(
+    preset,
+    'tiny',
+    **{'dataset': 'synth_id', 'data_dir': data_dir, 'reader_threads': 2},
+    **{'resolution': 64, 'batch_size': 4} | fields,
+  )
+  return config, list(
+    itertools.islice(train_batches.train_batches(config), count)
+  )
 
 
 def _assert_same(batches, others):
@@ -37,125 +38,84 @@ def _assert_same(batches, others):
       np.testing.assert_array_equal(batch[name], other[name])
 
 
-def test_a_batch_is_what_the_contract_says(synth_data):
-  batch = next(train_batches.train_batches(_config(synth_data)))
-  pair, point = ((4, 64, 64, 3), np.uint8), ((4, 2, 2), np.float32)
-  corners = (4, 4, 2), np.float32
-  assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
-    'image': pair, 'reference': pair, 'eyes': point, 'boxes': point,
-    'reference_eyes': point, 'reference_boxes': point,
-    'corners': corners, 'reference_corners': corners,
-    'valid': ((4,), np.bool_),
-  }  # fmt: skip
-  assert batch['valid'].all()
+@pytest.fixture
+def records(synth_data):
+  return train_batches.Records(synth_data, 'synth_id', 'train')
+
+
+@pytest.fixture
+def copy(synth_data, tmp_path):
+  """A copy of the data set, and its folder."""
+  shutil.copytree(synth_data, tmp_path / 'data')
+  (folder,) = (tmp_path / 'data' / 'synth_id').iterdir()
+  return str(tmp_path / 'data'), folder
 
 
 @pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'compressor'])
-def test_shapes_are_told_without_data(synth_data, preset):
-  config = _config(synth_data, preset)
-  batch = next(train_batches.train_batches(config))
+def test_batches_have_the_promised_arrays(synth_data, preset):
+  config, (batch,) = _take(synth_data, 1, preset)
   assert {k: (v.shape[1:], v.dtype) for k, v in batch.items()} == (
     train_batches.batch_shapes(config)
   )
+  assert batch['image'].shape == (4, 64, 64, 3) and batch['valid'].all()
+  has_reference = preset in ('reference', 'code')
+  assert ('reference_corners' in batch) == has_reference
 
 
 @pytest.mark.parametrize('preset', ['gan', 'compressor'])
-def test_who_is_told_nothing_gets_the_same_pictures_alone(synth_data, preset):
-  told = train_batches.train_batches(_config(synth_data))
-  alone = train_batches.train_batches(_config(synth_data, preset))
-  for batch in _take(told, 20):
-    expected = {k: v for k, v in batch.items() if 'reference' not in k}
-    _assert_same([next(alone)], [expected])
-  assert alone.get_state() == told.get_state() == {'next_index': 20}
+def test_presets_without_references_get_the_same_pictures(synth_data, preset):
+  _, expected = _take(synth_data, 20)
+  expected = [
+    {k: v for k, v in batch.items() if 'reference' not in k}
+    for batch in expected
+  ]
+  _assert_same(_take(synth_data, 20, preset)[1], expected)
 
 
-def test_the_order_is_that_of_older_checkpoints(synth_data):
-  # Written out: who goes on with a run relies on each of these.
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
-
+def test_the_order_is_that_of_older_checkpoints(synth_data, records):
+  # Written out, because resumed runs rely on it.
   def draw(position, rng):
     target = records[position]
     others = [i for i in range(3) if i != target.index_in_identity]
     other = others[rng.integers(2)] - target.index_in_identity
     return train_batches.pair(target, records[position + other], 64)
 
-  expected = (
-    grain.MapDataset.range(len(records)).seed(5).shuffle().repeat()
-    .random_map(draw).batch(4, drop_remainder=True)
-  )  # fmt: skip
-  iterator = train_batches.train_batches(_config(synth_data, seed=5))
-  batches = _take(iterator, 50)
-  _assert_same(batches, _take(iter(expected.to_iter_dataset()), 50))
+  expected = grain.MapDataset.range(len(records)).seed(5).shuffle().repeat()
+  expected = expected.random_map(draw).batch(4, drop_remainder=True)
+  config, batches = _take(synth_data, 50, seed=5)
+  others = itertools.islice(expected.to_iter_dataset(), 50)
+  _assert_same(batches, list(others))
+  iterator = train_batches.train_batches(config)
+  for _ in range(50):
+    next(iterator)
   assert iterator.get_state() == {'next_index': 50}
 
 
-def test_a_reference_is_another_picture_of_the_same_person(synth_data):
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
+def test_a_reference_is_another_picture_of_the_same_person(synth_data, records):
   by_picture = {
-    train_batches.decode(record.image, 64)[0].tobytes(): record
+    decode(record.image, 64)[0].tobytes(): record
     for record in map(records.__getitem__, range(len(records)))
   }
   partners = set()
-  for batch in _take(train_batches.train_batches(_config(synth_data)), 60):
-    for image, reference in zip(
-      batch['image'], batch['reference'], strict=True
-    ):
-      target, other = (
-        by_picture[image.tobytes()], by_picture[reference.tobytes()]
-      )  # fmt: skip
+  for batch in _take(synth_data, 60)[1]:
+    for pair in zip(batch['image'], batch['reference'], strict=True):
+      target, other = (by_picture[image.tobytes()] for image in pair)
       assert target.identity == other.identity
-      assert target.filename != other.filename
       partners.add((target.index_in_identity, other.index_in_identity))
-  # The full product: each of three pictures with both others.
   assert partners == set(itertools.permutations(range(3), 2))
 
 
-def test_every_picture_comes_once_an_epoch_in_another_order(synth_data):
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
+def test_every_picture_comes_once_per_epoch_in_another_order(
+  synth_data, records
+):
   steps = len(records) // 4
-  batches = _take(train_batches.train_batches(_config(synth_data)), 2 * steps)
-  epochs = [
+  _, batches = _take(synth_data, 2 * steps)
+  first, second = (
     [image.tobytes() for batch in part for image in batch['image']]
     for part in (batches[:steps], batches[steps:])
-  ]
-  assert len(records) % 4 == 0 and len(set(epochs[0])) == len(records)
-  assert set(epochs[0]) == set(epochs[1])
-  assert epochs[0] != epochs[1]
-
-
-def test_the_order_depends_on_the_seed_alone(synth_data):
-  first = _take(train_batches.train_batches(_config(synth_data)), 3)
-  again = _take(train_batches.train_batches(_config(synth_data)), 3)
-  other = _take(train_batches.train_batches(_config(synth_data, seed=1)), 3)
-  _assert_same(first, again)
-  assert (first[0]['image'] != other[0]['image']).any()
-
-
-def test_the_iterator_goes_on_where_it_was(synth_data):
-  iterator = train_batches.train_batches(_config(synth_data))
-  _take(iterator, 5)
-  position = iterator.get_state()
-  expected = _take(iterator, 3)
-  restored = train_batches.train_batches(_config(synth_data))
-  restored.set_state(position)
-  _assert_same(_take(restored, 3), expected)
-
-
-@pytest.mark.parametrize('processes', [2, 4])
-def test_the_global_batch_is_the_same_for_any_number_of_processes(
-  synth_data, processes
-):
-  config = _config(synth_data)
-  whole = _take(train_batches.train_batches(config), 3)
-  parts = [
-    _take(train_batches.train_batches(config, process, processes), 3)
-    for process in range(processes)
-  ]
-  joined = [
-    {name: np.concatenate([part[name] for part in step]) for name in step[0]}
-    for step in zip(*parts, strict=True)
-  ]
-  _assert_same(joined, whole)
+  )
+  assert len(set(first)) == len(records)
+  assert set(first) == set(second) and first != second
 
 
 @pytest.mark.parametrize('resolution', [16, 32, 48, 64, 128, 256])
@@ -164,27 +124,23 @@ def test_decoding_at_a_smaller_scale_keeps_the_picture(resolution):
   picture = np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)
   jpeg = io.BytesIO()
   Image.fromarray(picture).save(jpeg, 'JPEG', quality=95, subsampling=0)
-  got, stored = train_batches.decode(jpeg.getvalue(), resolution)
+  got, stored = decode(jpeg.getvalue(), resolution)
   expected = Image.fromarray(picture).resize((resolution,) * 2, Image.BOX)
   assert stored == 256
   assert np.abs(got.astype(int) - np.asarray(expected).astype(int)).max() <= 4
 
 
-def test_eyes_and_boxes_are_scaled_with_the_picture(synth_data):
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
-  half = train_batches.pair(records[0], records[1], 64)
-  # Columns 0 and 1 become column 0: what was at 0.5 is now at 0.
-  for name, record in (('eyes', records[0]), ('reference_eyes', records[1])):
-    np.testing.assert_array_equal(half[name], (record.eyes - 0.5) / 2)
-  np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
-
-
-def test_corners_are_scaled_where_they_are_known(synth_data):
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
+def test_coordinates_are_scaled_with_the_picture(records):
   unknown = dataclasses.replace(records[1], corners=UNKNOWN_CORNERS)
   half = train_batches.pair(records[0], unknown, 64)
-  expected = (records[0].corners - 0.5) / 2
-  np.testing.assert_array_equal(half['corners'], expected)
+  # Columns 0 and 1 become column 0, so 0.5 becomes 0.
+  for name, points in (
+    ('eyes', records[0].eyes),
+    ('reference_eyes', records[1].eyes),
+    ('corners', records[0].corners),
+  ):
+    np.testing.assert_array_equal(half[name], (points - 0.5) / 2)
+  np.testing.assert_array_equal(half['boxes'], records[0].boxes / 2)
   assert np.isnan(half['reference_corners']).all()
 
 
@@ -199,50 +155,43 @@ def test_missing_data_is_one_clear_line(synth_data, tmp_path):
     assert '\n' not in str(caught.value)
 
 
-def test_damaged_records_are_one_clear_line(synth_data, tmp_path):
-  copy = tmp_path / 'data'
-  shutil.copytree(synth_data, copy)
-  (shard,) = pathlib.Path(copy).glob('synth_id/*/synth_id-test.array_record*')
+def test_damaged_data_is_refused(copy, records):
+  data_dir, folder = copy
+  (shard,) = folder.glob('synth_id-test.array_record*')
   shard.write_bytes(b'not records')
   with pytest.raises(InputError):
-    records = train_batches.Records(str(copy), 'synth_id', 'test')
-    records[0]
+    train_batches.Records(data_dir, 'synth_id', 'test')[0]
   oblong = io.BytesIO()
   Image.new('RGB', (32, 16)).save(oblong, 'JPEG')
-  for broken in (b'', b'\xff\xd8', b'\xff\xd8\xff\xc0', oblong.getvalue()):
-    with pytest.raises(InputError):
-      train_batches.decode(broken, 64)
+  for image in (
+    *(b'', b'\xff\xd8', b'\xff\xd8\xff\xc0'),
+    *(oblong.getvalue(), records[1].image[:700]),
+  ):
+    broken = dataclasses.replace(records[1], image=image)
+    with pytest.raises(InputError, match=broken.filename):
+      train_batches.pair(records[0], broken, 64)
 
 
-def _copy(synth_data, tmp_path):
-  shutil.copytree(synth_data, tmp_path / 'data')
-  (folder,) = (tmp_path / 'data' / 'synth_id').iterdir()
-  return str(tmp_path / 'data'), folder
-
-
-def test_no_file_of_records_is_read_at_the_start(synth_data, tmp_path):
-  expected = len(train_batches.Records(synth_data, 'synth_id', 'train'))
-  data_dir, folder = _copy(synth_data, tmp_path)
+def test_no_record_is_read_at_the_start(copy, records):
+  data_dir, folder = copy
   (shard,) = folder.glob('*-train.array_record*')
   content = shard.read_bytes()
   shard.write_bytes(b'')
-  records = train_batches.Records(data_dir, 'synth_id', 'train')
-  assert len(records) == expected
+  copied = train_batches.Records(data_dir, 'synth_id', 'train')
+  assert len(copied) == len(records)
   shard.write_bytes(content)
-  assert records[expected - 1].index_in_identity == 2
-  # Where nothing tells the lengths, the files do.
+  assert copied[len(records) - 1].index_in_identity == 2
+  # Without metadata the lengths come from the files.
   (folder / 'dataset_info.json').unlink()
-  records = train_batches.Records(data_dir, 'synth_id', 'train')
-  assert len(records) == expected
+  copied = train_batches.Records(data_dir, 'synth_id', 'train')
+  assert len(copied) == len(records)
 
 
 @pytest.mark.parametrize(
   'lengths', [['1000'], ['-1'], ['x'], [], ['3', '3'], 3, [None]]
 )
-def test_wrong_lengths_are_one_clear_line_or_not_used(
-  synth_data, tmp_path, lengths
-):
-  data_dir, folder = _copy(synth_data, tmp_path)
+def test_wrong_lengths_are_one_clear_line_or_not_used(copy, lengths):
+  data_dir, folder = copy
   path = folder / 'dataset_info.json'
   info = json.loads(path.read_text())
   info['splits'][0]['shardLengths'] = lengths
@@ -254,13 +203,6 @@ def test_wrong_lengths_are_one_clear_line_or_not_used(
   with pytest.raises(InputError, match='cannot read record 999') as caught:
     records[999]
   assert '\n' not in str(caught.value)
-
-
-def test_a_damaged_picture_is_named(synth_data):
-  records = train_batches.Records(synth_data, 'synth_id', 'train')
-  broken = dataclasses.replace(records[1], image=records[1].image[:700])
-  with pytest.raises(InputError, match=broken.filename):
-    train_batches.pair(records[0], broken, 64)
 
 
 def test_threads_follow_the_cores(monkeypatch):

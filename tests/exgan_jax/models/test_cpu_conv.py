@@ -1,4 +1,4 @@
-"""Folded convolutions are the plain ones, and so are their derivatives."""
+"""Fast convolutions equal plain ones, and so do their derivatives."""
 
 import functools
 
@@ -10,51 +10,54 @@ import pytest
 from exgan_jax.models import cpu_conv
 
 
-def plain(x, kernel):
+def _plain(x, kernel, stride):
   return jax.lax.conv_general_dilated(
-    x, kernel, (2, 2), 'SAME', dimension_numbers=cpu_conv.DIMENSIONS
+    x, kernel, (stride,) * 2, 'SAME', dimension_numbers=cpu_conv.DIMENSIONS
   )
 
 
-def penalty(convolve, x, kernel):
-  """Of the gradient by the pictures, as R1 has it, of something curved."""
-  slope = jax.grad(lambda x: jnp.sum(jnp.sin(convolve(x, kernel))))(x)
-  return jnp.sum(slope**2)
+def _doubled(x, kernel):
+  return _plain(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel, 1)
 
 
-def doubled(x, kernel):
-  return unstrided(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel)
+FOLDED = cpu_conv.convolve_folded, functools.partial(_plain, stride=2)
+TO_FEW = cpu_conv.convolve_to_few, functools.partial(_plain, stride=1)
+PAIRS = cpu_conv.convolve_pairs, _doubled
 
 
-def unstrided(x, kernel):
-  return jax.lax.conv_general_dilated(
-    x, kernel, (1, 1), 'SAME', dimension_numbers=cpu_conv.DIMENSIONS
+@pytest.mark.parametrize(
+  ('convolutions', 'shape', 'taps', 'channels'),
+  [
+    *((FOLDED, (2, 8, 12, 3), taps, 4) for taps in (2, 3, 5)),
+    *((FOLDED, (1, 2, 2, 1), taps, 4) for taps in (2, 3, 5)),
+    *((TO_FEW, (2, 5, 8, 3), taps, 3) for taps in (3, 5)),
+    *((PAIRS, shape, 3, 4) for shape in ((2, 4, 6, 3), (1, 1, 2, 1))),
+  ],
+)
+def test_values_and_second_derivatives(convolutions, shape, taps, channels):
+  rng = np.random.default_rng(taps)
+  x = rng.normal(size=shape).astype(np.float32)
+  kernel = rng.normal(size=(taps, taps, shape[-1], channels))
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def both(convolve, x, kernel):
+    def penalty(x, kernel):  # Like R1, of a curved function.
+      slope = jax.grad(lambda x: jnp.sum(jnp.sin(convolve(x, kernel))))(x)
+      return jnp.sum(slope**2)
+
+    slopes = jax.grad(penalty, argnums=(0, 1))
+    return convolve(x, kernel), slopes(x, kernel)
+
+  found, expected = (
+    both(convolve, x, kernel.astype(np.float32)) for convolve in convolutions
   )
-
-
-@pytest.mark.parametrize('taps', [2, 3, 5])
-@pytest.mark.parametrize('shape', [(2, 8, 12, 3), (1, 2, 2, 1)])
-def test_folded_equals_plain(taps, shape):
-  rng = np.random.default_rng(taps)
-  x = rng.normal(size=shape).astype(np.float32)
-  kernel = rng.normal(size=(taps, taps, shape[-1], 4)).astype(np.float32)
-  _assert_the_same(cpu_conv.convolve_folded, plain, x, kernel)
-
-
-@pytest.mark.parametrize('taps', [3, 5])
-def test_to_few_channels_equals_plain(taps):
-  rng = np.random.default_rng(taps)
-  x = rng.normal(size=(2, 5, 8, 3)).astype(np.float32)
-  kernel = rng.normal(size=(taps, taps, 3, 3)).astype(np.float32)
-  _assert_the_same(cpu_conv.convolve_to_few, unstrided, x, kernel)
-
-
-@pytest.mark.parametrize('shape', [(2, 4, 6, 3), (1, 1, 2, 1)])
-def test_doubled_equals_repeated(shape):
-  rng = np.random.default_rng(0)
-  x = rng.normal(size=shape).astype(np.float32)
-  kernel = rng.normal(size=(3, 3, shape[-1], 4)).astype(np.float32)
-  _assert_the_same(cpu_conv.convolve_pairs, doubled, x, kernel)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max()
+    ),
+    found,
+    expected,
+  )
 
 
 def test_tpus_repeat_pixels_and_others_do_not():
@@ -68,23 +71,6 @@ def test_tpus_repeat_pixels_and_others_do_not():
     for platform in ('cpu', 'cuda', 'tpu')
   }
   assert taps == {'cpu': True, 'cuda': True, 'tpu': False}
-
-
-def _assert_the_same(convolve, other, x, kernel):
-  """Compares what they return, and the derivatives of a penalty."""
-
-  @functools.partial(jax.jit, static_argnums=0)
-  def both(convolve, x, kernel):
-    slopes = jax.grad(functools.partial(penalty, convolve), argnums=(0, 1))
-    return convolve(x, kernel), slopes(x, kernel)
-
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max()
-    ),
-    both(convolve, x, kernel),
-    both(other, x, kernel),
-  )
 
 
 @pytest.mark.parametrize(
@@ -110,13 +96,13 @@ def test_what_has_no_other_form_is_plain(side, channels, strides, dilation):
 def _programs(side, channels, strides, dilation=1):
   """What `convolve` is for each platform."""
   kernel = jnp.ones((3, 3, 1, channels))
+  options = {
+    'rhs_dilation': (dilation, dilation),
+    'dimension_numbers': cpu_conv.DIMENSIONS,
+  }
   traced = jax.jit(
-    lambda x: cpu_conv.convolve(
-      x, kernel, strides, 'SAME',
-      rhs_dilation=(dilation, dilation),
-      dimension_numbers=cpu_conv.DIMENSIONS,
-    )
-  ).trace(jnp.ones((1, side, side, 1)))  # fmt: skip
+    lambda x: cpu_conv.convolve(x, kernel, strides, 'SAME', **options)
+  ).trace(jnp.ones((1, side, side, 1)))
   return {
     platform: traced.lower(lowering_platforms=(platform,)).as_text()
     for platform in ('cpu', 'cuda', 'tpu')

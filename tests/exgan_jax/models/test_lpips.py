@@ -15,9 +15,9 @@ from exgan_jax.training.step import make_train_step, make_warmup_step
 
 # Of AlexNet's convolutions: inputs, outputs, kernel, stride, padding.
 LAYERS = (
-  (3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1),
-  (384, 256, 3, 1, 1), (256, 256, 3, 1, 1),
-)  # fmt: skip
+  *((3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1)),
+  *((384, 256, 3, 1, 1), (256, 256, 3, 1, 1)),
+)
 
 
 @pytest.fixture(scope='module')
@@ -82,14 +82,8 @@ def test_agrees_with_pytorch(arrays, file):
   np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
-def test_equal_pictures_are_not_apart(file):
-  one, _ = _pictures(63, 63)
-  got = lpips.distance(lpips.load(file), jnp.asarray(one), jnp.asarray(one))
-  np.testing.assert_array_equal(got, [0, 0])
-
-
-def test_as_a_loss_its_slope_is_bounded_where_features_vanish(file):
-  # Biases so low that the first features are 0 but for a few.
+def test_gradients_are_bounded_if_features_vanish(file):
+  # Low biases make most features of the first layer 0.
   weights = lpips.load(file)
   name = 'AlexNet_0/Conv_0/bias'
   weights[name] = weights[name] - 6.0
@@ -125,17 +119,6 @@ def test_other_weights_are_refused(arrays, tmp_path, name, array, message):
   assert '\n' not in str(caught.value)
 
 
-def test_other_files_are_refused(tmp_path):
-  with pytest.raises(InputError, match='cannot read'):
-    lpips.load(tmp_path / 'none.npz')
-  (tmp_path / 'text.npz').write_text('no archive')
-  with pytest.raises(InputError, match='holds no weights of LPIPS'):
-    lpips.load(tmp_path / 'text.npz')
-  np.savez(tmp_path / 'large.npz', a=np.zeros(6_000_000, np.float32))
-  with pytest.raises(InputError, match='larger than'):
-    lpips.load(tmp_path / 'large.npz')
-
-
 @pytest.mark.parametrize('make', [make_train_step, make_warmup_step])
 def test_a_weight_of_lpips_needs_its_file(make, tmp_path):
   config = config_lib.make('transfer', 'tiny', lpips_weight=0.1)
@@ -148,8 +131,8 @@ def test_a_weight_of_lpips_needs_its_file(make, tmp_path):
     make(config)
 
 
-def test_strips_have_the_corners_in_one_place():
-  # Each corner lights a channel of its own, in a turned and small picture.
+def test_strips_are_aligned():
+  # One channel per corner, in a rotated and smaller picture.
   at = np.array(lpips.STRIP) - np.array([100, 40])
   turned = at @ np.array([[0.8, 0.6], [-0.6, 0.8]]) / 3 + np.array([30, 28])
   rows, columns = np.indices((64, 64))
@@ -164,13 +147,15 @@ def test_strips_have_the_corners_in_one_place():
     assert abs(row - y) <= 2 and abs(column - x) <= 2
 
 
-def test_it_is_part_of_the_loss(file):
+def test_lpips_is_part_of_the_loss(file):
   from exgan_jax.perf import bench
 
   config = config_lib.make(
-    'transfer', 'tiny', resolution=32, batch_size=2, generator_width=4,
-    discriminator_width=4, lpips=str(file), lpips_weight=1.0,
-  )  # fmt: skip
+    'transfer',
+    'tiny',
+    **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
+    **{'batch_size': 2, 'lpips': str(file), 'lpips_weight': 1.0},
+  )
   without = dataclasses.replace(config, lpips='', lpips_weight=0.0)
   batch = jax.device_put(bench.random_batch(config))
   norms = {}

@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,14 +49,7 @@ def test_hole_masks_match_a_loop_over_pixels(eyes, boxes):
   np.testing.assert_array_equal(got[0], _loop_mask(eyes, boxes))
 
 
-def test_a_box_of_celeb_id_covers_its_own_size():
-  eyes = jnp.asarray([[[91.0, 113.0], [163.0, 113.0]]])
-  boxes = jnp.asarray([[[60.0, 48.0], [48.0, 71.0]]])
-  mask = masks.hole_masks(eyes, boxes, 256)
-  assert int(mask.sum()) == 60 * 48 + 48 * 71
-
-
-def test_composite_keeps_known_pixels_even_beside_nan():
+def test_composite_keeps_known_pixels_next_to_nan():
   image = jnp.ones((1, 4, 4, 3))
   mask = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2].set(1.0)
   painted = jnp.full((1, 4, 4, 3), jnp.nan).at[0, 1, 2].set(0.5)
@@ -86,19 +78,6 @@ def test_eye_crops_are_exact_at_the_border(eyes):
   np.testing.assert_array_equal(got, expected)
 
 
-def test_eye_crops_of_a_band_are_those_of_the_square():
-  # The crops of rows of a picture, where they are there and where not.
-  image = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 40, 24, 3)))
-  eyes = jnp.asarray([[[5.0, 14.0], [23.0, 31.5]]])
-  whole = np.asarray(masks.eye_crops(image, eyes, 8))
-  shifted = eyes - jnp.asarray([0.0, 8.0])[None, None]
-  band = np.asarray(masks.eye_crops(image[:, 8:32], shifted, 8))
-  np.testing.assert_array_equal(band[:, 0], whole[:, 0])
-  # Of the second one rows 28 to 31 are in the band.
-  np.testing.assert_array_equal(band[:, 1, :4], whole[:, 1, :4])
-  assert not band[:, 1, 4:].any() and not band[:, 1, :, 5:].any()
-
-
 LIDS = {
   'level': [(3, 8), (6, 8), (10, 8), (13, 8)],
   'turned': [(3, 4), (6, 6.5), (9.5, 9), (13, 12.25)],
@@ -117,11 +96,11 @@ def test_lid_masks_match_a_loop_over_pixels(corners, axes):
   along = (points[3] - points[0]) / unit or 1
   expected = np.zeros((2, SIDE, SIDE))
   for eye in (0, 1):
-    centre = (points[2 * eye] + points[2 * eye + 1]) / 2
+    center = (points[2 * eye] + points[2 * eye + 1]) / 2
     for row in range(SIDE):
       for column in range(SIDE):
         # Turned back, the line of the corners is the real axis.
-        offset = (complex(column, row) - centre) * along.conjugate() / unit
+        offset = (complex(column, row) - center) * along.conjugate() / unit
         a, b = (max(axis, 1e-3 / unit) for axis in axes)
         inside = (offset.real / a) ** 2 + (offset.imag / b) ** 2 < 1
         expected[eye, row, column] = inside
@@ -168,26 +147,8 @@ def test_cutting_what_was_pasted_gives_it_back():
   assert int((pasted > 0).sum()) == crops.size
 
 
-@pytest.mark.parametrize('resolution, side', [(64, 16), (128, 32), (256, 64)])
-def test_an_eye_takes_a_quarter_of_the_side(resolution, side):
-  assert masks.eye_side(resolution) == side
-
-
-def test_the_gradient_of_crops_counts_how_often_a_pixel_was_seen():
-  eyes = jnp.asarray([[[4.0, 8.0], [6.0, 8.0]]])
-
-  def total(image):
-    return masks.eye_crops(image, eyes, 4).sum()
-
-  counts = np.asarray(jax.grad(total)(jnp.zeros((1, SIDE, SIDE, 1))))
-  expected = np.zeros((SIDE, SIDE))
-  expected[6:10, 2:6] += 1
-  expected[6:10, 4:8] += 1
-  np.testing.assert_array_equal(counts[0, ..., 0], expected)
-
-
 @pytest.mark.parametrize('resolution', [32, 64, 96, 128, 160, 256])
-def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
+def test_a_crop_contains_the_largest_box(resolution):
   rng = np.random.default_rng(resolution)
   eyes = rng.uniform(0.3, 0.7, (8, 2, 2)) * resolution
   eyes[:, 1] = eyes[:, 0]
@@ -200,7 +161,7 @@ def test_a_crop_holds_the_largest_box_of_celeb_id(resolution):
   )
 
 
-def test_nearness_is_one_at_an_eye_and_falls_off_the_same_all_around():
+def test_nearness_is_a_gaussian():
   near = masks.nearness(jnp.asarray([[[5.0, 6.0], [14.0, 6.0]]]), 20)
   assert near.shape == (1, 20, 20, 1)
   field = np.asarray(near)[0, ..., 0]

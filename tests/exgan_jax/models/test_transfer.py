@@ -12,16 +12,17 @@ from exgan_jax.evaluation import baselines
 from exgan_jax.models import masks, networks, shading, transfer, warp
 from exgan_jax.models.inputs import eye_corners, make_scene, whole
 from exgan_jax.models.paint import make_paint_step
-from exgan_jax.models.transfer import Fields, TransferInput
+from exgan_jax.models.transfer import Fields
 from exgan_jax.training import state
-from exgan_jax.training.step import make_train_step, make_warmup_step
 from tfds_celeb_id.synth_id import renderer
 
 SIDE = 64
 CONFIG = config_lib.make(
-  'transfer', 'tiny', resolution=SIDE, batch_size=2, generator_width=4,
-  discriminator_width=4,
-)  # fmt: skip
+  'transfer',
+  'tiny',
+  **{'resolution': SIDE, 'batch_size': 2},
+  **{'generator_width': 4, 'discriminator_width': 4},
+)
 HEADS = ('flow', 'low', 'colour', 'full')
 _paint = jax.jit(make_paint_step(CONFIG))
 
@@ -53,16 +54,18 @@ def _hole(batch):
 
 
 def _inputs(batch=None):
-  return make_scene(CONFIG, batch or _batch(), {}).transfer
+  return make_scene(CONFIG, batch or _batch(), {}).band.inputs
 
 
 def _fields(inputs, **changed):
   b, h, w, _ = inputs.image.shape
   zero = {
-    'flow': (h // 4, w // 4, 2), 'brightness': (h // 8, w // 8, 1),
-    'colour': (h // 16, w // 16, 3), 'contrast': (h // 8, w // 8, 1),
+    'flow': (h // 4, w // 4, 2),
+    'brightness': (h // 8, w // 8, 1),
+    'colour': (h // 16, w // 16, 3),
+    'contrast': (h // 8, w // 8, 1),
     'paint': (h, w, 3),
-  }  # fmt: skip
+  }
   made = {name: jnp.zeros((b, *shape)) for name, shape in zero.items()}
   return Fields(**{**made, 'blend': jnp.ones((b, h, w, 1)), **changed})
 
@@ -84,30 +87,21 @@ def _model(scale=0.0, blend=None, seed=0):
   return dataclasses.replace(model, generator=model.generator | heads)
 
 
-def test_untrained_it_is_the_closed_form_but_for_the_blend():
+def test_an_untrained_network_blends_the_closed_form():
   inputs, model = _inputs(), _model()
   painted, fields = networks.make_generator(CONFIG)(model.generator, inputs)
   for name in ('flow', 'brightness', 'colour', 'contrast', 'paint'):
     assert not getattr(fields, name).any(), name
   blend = 1 / (1 + np.exp(-3.0))
   np.testing.assert_allclose(fields.blend, blend, rtol=1e-6)
-  # So little of the high band is not taken.
+  # The rest of the high band is missing.
   moved = warp.sample(inputs.reference, transfer.positions(inputs))
   high = moved - shading.blur(moved, 5 / 128 * SIDE)
   expected = transfer.closed_form(inputs) - (1 - blend) * high
   np.testing.assert_allclose(painted, expected, atol=1e-5)
 
 
-def test_fields_of_zero_are_the_closed_form():
-  inputs = _inputs()
-  np.testing.assert_allclose(
-    transfer.compose(inputs, _fields(inputs)),
-    transfer.closed_form(inputs),
-    atol=1e-5,
-  )
-
-
-def test_with_the_whole_reference_it_paints_what_the_baseline_does():
+def test_without_blending_it_equals_the_baseline():
   batch = _batch()
   painted = np.asarray(_paint(_model(blend=30.0), batch)) * 255
   hole = _hole(batch)
@@ -117,12 +111,11 @@ def test_with_the_whole_reference_it_paints_what_the_baseline_does():
   np.testing.assert_array_equal(
     np.where(hole, 0, clone), np.where(hole, 0, host['image'])
   )
-  # Light is relaxed in a fixed number of sweeps, here from the band and there
-  # from the whole picture.
+  # The baseline fills the whole picture, the network only the band.
   apart = np.abs(painted - clone)[np.broadcast_to(hole, clone.shape)]
   assert apart.mean() < 1 and apart.max() < 5
   assert np.abs(painted - host['image'])[:, hole[0, ..., 0]].mean() > 10
-  # Five per cent of the high band are missing before training.
+  # An untrained network drops 5 % of the high band.
   untrained = np.asarray(_paint(_model(), batch)) * 255
   assert 0.1 < np.abs(untrained - painted).max() < 8
 
@@ -137,7 +130,7 @@ EYES = {
 
 
 @pytest.mark.parametrize('eyes', EYES.values(), ids=EYES)
-def test_known_pixels_are_kept_and_hidden_ones_reach_nothing(eyes):
+def test_known_pixels_are_kept_and_hidden_ones_ignored(eyes):
   batch = _batch()
   batch['eyes'] = jnp.float32([eyes, eyes])
   batch['corners'] = jnp.full((2, 4, 2), jnp.nan)
@@ -154,61 +147,59 @@ def test_known_pixels_are_kept_and_hidden_ones_reach_nothing(eyes):
     np.testing.assert_array_equal(_paint(model, other), painted)
 
 
-def test_what_lies_beyond_the_band_repeats_its_edge():
+def test_edge_rows_of_the_band_are_repeated():
   batch = _batch()
   batch['eyes'] = jnp.float32([EYES['beyond the band']] * 2)
   scene = make_scene(CONFIG, batch, {})
   # Rows 15 to 46, around the middle of the eyes at 31.
-  np.testing.assert_array_equal(scene.top, [15, 15])
+  np.testing.assert_array_equal(scene.band.top, [15, 15])
   painted = np.asarray(_paint(_model(), batch))
   for x in range(14, 27):
     for row in range(7, 15):
       np.testing.assert_array_equal(painted[:, row, x], painted[:, 15, x])
 
 
-def test_the_band_goes_back_to_its_rows():
+def test_the_band_is_pasted_to_its_rows():
   batch = _batch()
   scene = make_scene(CONFIG, batch, {})
   image = batch['image'].astype(jnp.float32) / 127.5 - 1
   back = np.asarray(whole(image, scene, scene.image))
-  for i, top in enumerate(np.asarray(scene.top)):
+  for i, top in enumerate(np.asarray(scene.band.top)):
     rows = slice(top, top + SIDE // 2)
     np.testing.assert_array_equal(back[i, rows], image[i, rows])
   assert scene.image.shape == (2, SIDE // 2, SIDE, 3)
 
 
 @pytest.mark.parametrize('painted', [(True, True), (True, False)])
-def test_lids_are_masked_where_they_are_thought_to_be(painted):
+def test_holes_are_at_the_misplaced_lids(painted):
   batch = _batch()
   misplaced = jnp.broadcast_to(jnp.float32([3, -2]), (2, 4, 2))
   lids = jnp.float32([(0.3, 0.2), (0, 0)])
-  scene = make_scene(
-    CONFIG,
-    batch | {
-      'misplaced': misplaced, 'lids': lids, 'painted': jnp.array([painted] * 2)
-    },
-    {},
-  )  # fmt: skip
+  changed = {
+    **{'misplaced': misplaced, 'lids': lids},
+    'painted': jnp.array([painted] * 2),
+  }
+  scene = make_scene(CONFIG, batch | changed, {})
   each = masks.lid_masks(batch['corners'] + misplaced, lids, SIDE)
   each = np.asarray(each) * np.array(painted)[:, None, None]
-  top = int(scene.top[0])
+  top = int(scene.band.top[0])
   np.testing.assert_array_equal(
     scene.mask[0, ..., 0], each[0].max(axis=0)[top : top + SIDE // 2]
   )
-  # Without lids holes are boxes, around the misplaced eyes too.
+  # Boxes are misplaced too.
   boxes = masks.hole_masks(
     batch['eyes'] + misplaced[:, :2], batch['boxes'], SIDE
   )
-  top = int(scene.top[1])
+  top = int(scene.band.top[1])
   np.testing.assert_array_equal(scene.mask[1], boxes[1, top : top + SIDE // 2])
-  # What the loss compares with stays where it is.
-  down = jnp.stack([jnp.zeros(2), scene.top.astype(jnp.float32)], axis=-1)
+  # The loss uses the true corners.
+  down = jnp.stack([jnp.zeros(2), scene.band.top.astype(jnp.float32)], axis=-1)
   np.testing.assert_allclose(
-    scene.corners, batch['corners'] - down[:, None], atol=1e-5
+    scene.band.corners, batch['corners'] - down[:, None], atol=1e-5
   )
 
 
-def test_a_constant_flow_moves_the_eyes_by_it():
+def test_a_constant_flow_moves_the_eyes():
   inputs = _inputs()
   flow = jnp.broadcast_to(jnp.float32([2.5, -1.25]), (2, 8, 16, 2))
   shift = jnp.einsum('bij,j->bi', inputs.matrix[..., :2], flow[0, 0, 0])
@@ -222,39 +213,28 @@ def test_a_constant_flow_moves_the_eyes_by_it():
   )
 
 
-def test_fields_do_what_they_say():
+def test_effect_of_each_field():
   inputs = _inputs()
   plain = _fields(inputs)
   kept = transfer.compose(inputs, plain)
-  low = transfer.compose(inputs, dataclasses.replace(plain, blend=0 * kept[
-    ..., :1]))  # fmt: skip
-
-  def composed(**changed):
-    return transfer.compose(inputs, _fields(inputs, **changed))
-
-  def full(field, value):
-    return jnp.full_like(getattr(plain, field), value)
-
-  close = {'atol': 1e-5}
-  np.testing.assert_allclose(
-    composed(brightness=full('brightness', 0.2)), kept + 0.2, **close
-  )
-  np.testing.assert_allclose(
-    composed(colour=full('colour', -0.1)), kept - 0.1, **close
-  )
-  np.testing.assert_allclose(
-    composed(contrast=full('contrast', np.log(1.4))),
-    low + 1.4 * (kept - low), **close,
-  )  # fmt: skip
-  np.testing.assert_allclose(
-    composed(blend=full('blend', 0.25), paint=full('paint', 0.4)),
-    0.25 * kept + 0.75 * (low + 0.4), **close,
-  )  # fmt: skip
+  no_blend = dataclasses.replace(plain, blend=0 * plain.blend)
+  low = transfer.compose(inputs, no_blend)
+  for changed, expected in (
+    ({'brightness': 0.2}, kept + 0.2),
+    ({'colour': -0.1}, kept - 0.1),
+    ({'contrast': np.log(1.4)}, low + 1.4 * (kept - low)),
+    ({'blend': 0.25, 'paint': 0.4}, 0.25 * kept + 0.75 * (low + 0.4)),
+  ):
+    fields = {
+      name: jnp.full_like(getattr(plain, name), value)
+      for name, value in changed.items()
+    }
+    composed = transfer.compose(inputs, dataclasses.replace(plain, **fields))
+    np.testing.assert_allclose(composed, expected, atol=1e-5)
 
 
-def test_nothing_is_learnt_through_the_light():
+def test_no_gradient_flows_through_the_shading():
   inputs = _inputs()
-  known = (1 - inputs.mask) > 0
 
   def total(reference):
     changed = dataclasses.replace(inputs, reference=reference)
@@ -262,44 +242,43 @@ def test_nothing_is_learnt_through_the_light():
     return transfer.ring_shading(changed, moved).sum()
 
   assert not jax.grad(total)(inputs.reference).any()
-  assert bool(known.any())
 
 
 def _losses(inputs, fields, corners, reference_corners):
   return transfer.regularization(inputs, fields, corners, reference_corners)[1]
 
 
-def test_the_corner_loss_measures_how_far_corners_are_off():
+def test_the_corner_loss_is_the_distance_of_corners():
   scene = make_scene(CONFIG, _batch(), {})
-  inputs, corners = scene.transfer, scene.corners
-  # References whose corners lie exactly where the matrix takes them.
+  inputs, corners = scene.band.inputs, scene.band.corners
+  # Reference corners that fit the matrix exactly.
   there = warp.apply(inputs.matrix, corners)
   errors = []
   for shift in (0.0, 1.0, 2.0):
     flow = jnp.full_like(_fields(inputs).flow, shift)
     terms = _losses(inputs, _fields(inputs, flow=flow), corners, there)
     errors.append(float(terms['corner_error']))
-    # Staying costs nothing, and a constant flow a little.
+    # A constant flow costs a little.
     variation = 0.02 * shift / (12 / 128 * SIDE)
     np.testing.assert_allclose(terms['field_variation'], variation, atol=1e-6)
     assert float(terms['painted_fraction']) == 0
-  # In parts of the side; the root is rounded off at a thousandth of a pixel.
+  # Relative to the side; smoothed below a thousandth of a pixel.
   expected = np.array([0, 1, 2]) * np.sqrt(2) / SIDE
   np.testing.assert_allclose(errors, expected, atol=1e-4)
 
 
-def test_a_flow_of_corners_is_read_where_they_are():
+def test_the_corner_loss_samples_the_flow_at_corners():
   scene = make_scene(CONFIG, _batch(), {})
-  inputs = scene.transfer
-  # As large as the place itself: at (x, y) the flow is (x, y) / 8.
+  inputs = scene.band.inputs
+  # The flow at (x, y) is (x, y) / 8.
   cells = warp.grid(SIDE // 8, SIDE // 4)[None] * 4 + 1.5
   flow = jnp.broadcast_to(cells / 8, (2, *cells.shape[1:]))
-  there = warp.apply(inputs.matrix, scene.corners * 1.125)
-  terms = _losses(inputs, _fields(inputs, flow=flow), scene.corners, there)
+  there = warp.apply(inputs.matrix, scene.band.corners * 1.125)
+  terms = _losses(inputs, _fields(inputs, flow=flow), scene.band.corners, there)
   assert float(terms['corner_error']) < 1e-4
 
 
-def test_unknown_corners_are_guessed_from_the_eyes_in_both_pictures():
+def test_unknown_corners_are_estimated_in_both_pictures():
   batch = _batch()
   batch['corners'] = batch['corners'].at[0, 2, 1].set(jnp.nan)
   corners, others = eye_corners(batch)
@@ -309,74 +288,16 @@ def test_unknown_corners_are_guessed_from_the_eyes_in_both_pictures():
     np.testing.assert_array_equal(found[1], batch[f'{prefix}corners'][1])
 
 
-@pytest.fixture(scope='module')
-def steps():
-  return {
-    'train': jax.jit(make_train_step(CONFIG)),
-    'warm-up': jax.jit(make_warmup_step(CONFIG)),
-  }
-
-
-def _same(one, other):
-  return jax.tree.leaves(
-    jax.tree.map(lambda a, b: bool((a == b).all()), one, other)
-  )
-
-
-@pytest.mark.parametrize('name', ['train', 'warm-up'])
-@pytest.mark.parametrize('is_known', [True, False])
-def test_a_step_trains_and_can_be_repeated(steps, name, is_known):
-  step, batch = steps[name], _batch()
-  if not is_known:
-    batch['corners'] = jnp.full((2, 4, 2), jnp.nan)
-  before = state.init_state(CONFIG)
-  after, metrics = step(before, batch)
-  assert all(np.isfinite(value).all() for value in metrics.values()), metrics
-  assert {'corner_error', 'painted_fraction', 'l1_hole'} <= metrics.keys()
-  # The heads are zero at first: nothing behind them moves.
-  for head in HEADS:
-    assert not any(_same(before.generator[head], after.generator[head]))
-  after, _ = step(after, batch)
-  assert not any(_same(before.generator, after.generator))
-  is_judged = not any(_same(before.discriminator, after.discriminator))
-  assert is_judged == (name == 'train')
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
-  again, same = step(before, batch)
-  assert all(_same(same, metrics))
-  later = dataclasses.replace(before, step=jnp.int32(1))
-  _, other = step(later, batch)
-  assert float(other['l1_hole']) != float(metrics['l1_hole'])
-  assert int(again.step) == 1
-
-
-def test_variation_is_that_of_neighbours():
-  field = np.random.default_rng(0).normal(size=(2, 3, 5, 2))
-  expected = sum(np.abs(np.diff(field, axis=i)).mean() for i in (1, 2))
-  np.testing.assert_allclose(
-    transfer.variation(jnp.asarray(field)), expected, rtol=1e-5
-  )
-
-
-@pytest.mark.parametrize('shape', [(2, 1, 2, 3), (2, 3, 1, 1), (1, 1, 1, 1)])
-def test_a_field_of_one_row_varies_along_it_alone(shape):
+@pytest.mark.parametrize(
+  'shape', [(2, 3, 5, 2), (2, 1, 2, 3), (2, 3, 1, 1), (1, 1, 1, 1)]
+)
+def test_variation_is_the_mean_difference_of_neighbors(shape):
   field = np.random.default_rng(0).normal(size=shape)
   expected = sum(
     np.abs(np.diff(field, axis=i)).mean() for i in (1, 2) if shape[i] > 1
   )
   found = transfer.variation(jnp.asarray(field))
   np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_the_band_is_what_the_network_sees():
-  inputs = _inputs()
-  shapes = {
-    field.name: getattr(inputs, field.name).shape
-    for field in dataclasses.fields(TransferInput)
-  }
-  assert shapes == {
-    'image': (2, 32, 64, 3), 'mask': (2, 32, 64, 1), 'near': (2, 32, 64, 1),
-    'reference': (2, 64, 64, 3), 'matrix': (2, 2, 3), 'trusted': (2,),
-  }  # fmt: skip
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

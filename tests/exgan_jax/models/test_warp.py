@@ -29,15 +29,15 @@ def test_a_similarity_is_found_exactly(degrees, scale):
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
 
 
-def test_of_others_it_is_that_of_least_squares():
+def test_a_similarity_is_the_least_squares_solution():
   random = np.random.default_rng(0)
   source, target = random.uniform(0, 50, (2, 4, 2)).astype(np.float32)
   x, y = source.T
   one, zero = np.ones(4), np.zeros(4)
   # x' = a x - b y + tx, then y' = a y + b x + ty.
-  system = np.vstack([
-    np.stack([x, -y, one, zero], axis=-1), np.stack([y, x, zero, one], axis=-1)
-  ])  # fmt: skip
+  system = np.vstack(
+    [np.stack([x, -y, one, zero], -1), np.stack([y, x, zero, one], -1)]
+  )
   a, b, tx, ty = np.linalg.lstsq(system, target.T.reshape(-1))[0]
   np.testing.assert_allclose(
     _similarity(source, target), [[a, -b, tx], [b, a, ty]], rtol=1e-4, atol=1e-4
@@ -53,7 +53,7 @@ def test_of_others_it_is_that_of_least_squares():
     ([(7, 9), (7.5, 9), (7, 9), (7.5, 9)], CORNERS),
   ],
 )
-def test_points_at_one_place_only_match_their_means(source, target):
+def test_coinciding_points_only_match_their_means(source, target):
   shift = np.mean(target, axis=0) - np.mean(source, axis=0)
   expected = np.hstack([np.eye(2), shift[:, None]])
   np.testing.assert_allclose(_similarity(source, target), expected, atol=1e-5)
@@ -82,15 +82,15 @@ def _pictures(count=1):
   return random.uniform(-1, 1, (count, HEIGHT, WIDTH, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize('jit', [False, True])
-def test_samples_are_those_of_scipy(jit):
+def test_samples_equal_those_of_scipy():
   images = _pictures(2)
-  # Whole pixels, the last ones, and places far outside are among them.
+  # Includes pixel centers, the last pixel and positions far outside.
   places = np.random.default_rng(1).uniform(-9, 40, (2, 8, 9, 2))
   places[:, 0, :4] = [(0, 0), (WIDTH - 1, HEIGHT - 1), (5, 7), (-1e4, 1e4)]
   places = places.astype(np.float32)
-  sample = jax.jit(warp.sample) if jit else warp.sample
-  got = np.asarray(sample(jnp.asarray(images), jnp.asarray(places)))
+  got = np.asarray(
+    jax.jit(warp.sample)(jnp.asarray(images), jnp.asarray(places))
+  )
   for image, found, at in zip(images, got, places, strict=True):
     for c in range(3):
       expected = scipy.ndimage.map_coordinates(
@@ -99,30 +99,24 @@ def test_samples_are_those_of_scipy(jit):
       np.testing.assert_allclose(found[..., c], expected, atol=2e-5)
 
 
-def test_the_grid_gives_the_picture_back():
-  images = jnp.asarray(_pictures())
-  grid = warp.grid(HEIGHT, WIDTH)[None]
-  np.testing.assert_array_equal(warp.sample(images, grid), images)
-
-
 def test_gradients_flow_to_positions():
-  # A plane has its slopes as gradient, and none outside of the frame.
+  # The gradient of a plane is its slope, and zero outside the picture.
   plane = (2 * warp.grid(HEIGHT, WIDTH)[..., :1] - 3.0)[None]
   places = jnp.float32([[[[4.5, 6.25], [-8.0, 6.0]]]])
   slopes = jax.grad(lambda at: warp.sample(plane, at).sum())(places)
   np.testing.assert_allclose(slopes, [[[[2, 0], [0, 0]]]], atol=1e-5)
 
 
-def test_what_is_inside_a_frame():
+def test_inside():
   at = jnp.float32([[[[0, 0], [29, 19], [29.1, 19], [5, -0.1]]]])
   got = warp.inside(at, HEIGHT, WIDTH)
   np.testing.assert_array_equal(got[0, 0, :, 0], [1, 1, 0, 0])
 
 
-def test_guessed_corners_lie_on_the_line_of_the_eyes():
+def test_estimated_corners_are_on_the_line_of_the_eyes():
   eyes = jnp.float32([[[10, 20], [30, 20]], [[20, 10], [20, 30]]])
   corners = np.asarray(warp.corners_of_eyes(eyes))
-  # Outer, inner, inner, outer, as the viewer sees them.
+  # Outer, inner, inner, outer, from left to right.
   along = corners[0, :, 0]
   assert (np.diff(along) > 0).all() and (corners[0, :, 1] == 20).all()
   assert along[0] < 10 < along[1] < 20 < along[2] < 30 < along[3]
@@ -130,7 +124,7 @@ def test_guessed_corners_lie_on_the_line_of_the_eyes():
   np.testing.assert_allclose(corners[1, :, ::-1] + [0, 0], corners[0])
 
 
-def test_corners_count_as_known_if_all_of_them_are():
+def test_corners_are_known_if_all_are_known():
   corners = jnp.asarray(np.stack([CORNERS, CORNERS])).at[1, 2, 0].set(jnp.nan)
   known = warp.known_corners(corners)
   np.testing.assert_array_equal(known[:, 0, 0], [1, 0])

@@ -1,4 +1,4 @@
-"""Who is found, what is said, and what SIGTERM does, in one process."""
+"""Cluster detection, messages and SIGTERM, in one process."""
 
 import os
 import select
@@ -21,9 +21,15 @@ FATAL = (
 )
 
 
+SLURM_STEP = {
+  **{'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]'},
+  **{'SLURM_PROCID': '0', 'SLURM_LOCALID': '0'},
+}
+
+
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-  """No environment of a cluster, and nothing is started."""
+  """Clears the environment and records what would be started."""
   for name in list(os.environ):
     if name.startswith(('SLURM', 'OMPI', 'TPU', 'MEGASCALE', 'JAX_COORD')):
       monkeypatch.delenv(name)
@@ -36,12 +42,8 @@ def alone(monkeypatch):
   return started
 
 
-def test_one_process_starts_nothing(alone):
-  assert not Cluster().started()
-  assert alone == []
-
-
-def test_flags_come_before_the_environment(alone, monkeypatch):
+def test_flags_override_the_environment(alone, monkeypatch):
+  assert not Cluster().started() and alone == []
   monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', 'node0:1234')
   monkeypatch.setenv('JAX_NUM_PROCESSES', '4')
   monkeypatch.setenv('JAX_PROCESS_ID', '3')
@@ -53,30 +55,17 @@ def test_flags_come_before_the_environment(alone, monkeypatch):
 @pytest.mark.parametrize(
   ('environment', 'found'),
   [
-    ({}, False),
     # The shell of an allocation, and a step of one task.
     ({'SLURM_JOB_ID': '7', 'SLURM_NTASKS': '2'}, False),
-    (
-      {
-        'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]',
-        'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '1',
-      },
-      False,
-    ),
-    (
-      {
-        'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]',
-        'SLURM_PROCID': '0', 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '2',
-      },
-      True,
-    ),
+    (SLURM_STEP | {'SLURM_NTASKS': '1'}, False),
+    (SLURM_STEP | {'SLURM_NTASKS': '2'}, True),
     ({'OMPI_MCA_orte_hnp_uri': 'x', 'OMPI_COMM_WORLD_SIZE': '8'}, True),
     ({'TPU_WORKER_HOSTNAMES': 'a', 'TPU_WORKER_ID': '0'}, False),
     ({'TPU_WORKER_HOSTNAMES': 'a,b', 'TPU_WORKER_ID': '0'}, True),
     ({'MEGASCALE_COORDINATOR_ADDRESS': 'a'}, True),
   ],
-)  # fmt: skip
-def test_clusters_are_known_by_their_environment(
+)
+def test_clusters_are_detected_by_their_environment(
   alone, monkeypatch, environment, found
 ):
   for name, value in environment.items():
@@ -95,12 +84,12 @@ def test_clusters_are_known_by_their_environment(
     (Cluster(barrier_timeout=0), '--barrier-timeout'),
   ],
 )
-def test_half_a_cluster_is_an_error(cluster, message):
+def test_incomplete_clusters_are_refused(cluster, message):
   with pytest.raises(InputError, match=message):
     cluster.started()
 
 
-def test_a_variable_that_is_no_number_is_an_error(monkeypatch):
+def test_non_numeric_variables_are_refused(monkeypatch):
   monkeypatch.setenv('JAX_PROCESS_ID', 'three')
   with pytest.raises(InputError, match="JAX_PROCESS_ID is 'three'"):
     Cluster().started()
@@ -131,12 +120,12 @@ def test_a_variable_that_is_no_number_is_an_error(monkeypatch):
         'Barrier timed out.\nThe first task at the barrier: 0. Some timed out'
         ' task names:\n3\n\n\nRPC: /xla.coordination/RegisterTask'
       ),
-      'process 3 did not come in time',
+      'process 3 did not start in time',
     ),
     (1, FATAL.format('DEADLINE_EXCEEDED\n\nRPC: /R'), 'another process was'),
   ],
 )
-def test_the_runtime_is_explained(process, text, reason):
+def test_aborts_are_explained(process, text, reason):
   lines = text.splitlines(keepends=True)
   found = list(messages.explained(process, lines))
   assert found[-1].startswith(f'exgan: process {process}: {reason}')
@@ -144,17 +133,17 @@ def test_the_runtime_is_explained(process, text, reason):
   assert found[0] == lines[0]
 
 
-def test_other_messages_pass_unchanged():
+def test_other_messages_are_not_changed():
   lines = ['exgan: hello\n', '  50%|####  |\r', 'Traceback:\n', '  1\n']
   assert list(messages.explained(0, lines)) == lines
 
 
-def test_messages_pass_the_program_that_explains():
+def test_standard_error_is_redirected():
   program = """
 import os, signal, sys
 from exgan_jax.runtime import messages
 program = messages.redirect(1)
-# As a job is ended: every process of it is told.
+# A batch system signals all processes of a job.
 os.kill(program.pid, signal.SIGTERM)
 print('in between', file=sys.stderr, flush=True)
 os.write(2, b'F1122 1 client.h:80] Terminating process because\\n')
@@ -168,12 +157,11 @@ os.write(2, b'F1122 1 client.h:80] Terminating process because\\n')
   assert lines[-1].startswith('exgan: process 1: another process was lost')
 
 
-def test_progress_is_seen_at_once():
-  with subprocess.Popen(
-    [sys.executable, '-I', messages.__file__, '0'],
-    stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-  ) as program:  # fmt: skip
-    # A bar has no end of line until it is full.
+def test_progress_bars_are_not_delayed():
+  pipes = {'stdin': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  command = [sys.executable, '-I', messages.__file__, '0']
+  with subprocess.Popen(command, **pipes) as program:
+    # Progress bars have no end of line.
     for text in (b'\r 10%', b'\r 20%'):
       program.stdin.write(text)
       program.stdin.flush()
@@ -182,7 +170,7 @@ def test_progress_is_seen_at_once():
     assert program.communicate(b'half a line', 30)[1] == b'half a line'
 
 
-def test_sigterm_is_noted_and_no_more():
+def test_preemption_records_sigterm():
   before = signal.getsignal(signal.SIGTERM)
   with Preemption() as preemption:
     assert not preemption.reached(1)
@@ -191,7 +179,7 @@ def test_sigterm_is_noted_and_no_more():
   assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_sigterm_ends_what_has_nothing_to_save(monkeypatch, capsys):
+def test_sigterm_stops_commands_without_state(monkeypatch, capsys):
   before = signal.getsignal(signal.SIGTERM)
 
   def read_a_checkpoint(**_):
@@ -207,7 +195,7 @@ def test_sigterm_ends_what_has_nothing_to_save(monkeypatch, capsys):
   assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_losses_are_exit_codes_of_their_own(monkeypatch, capsys):
+def test_lost_processes_have_an_exit_code(monkeypatch, capsys):
   def lose(**_):
     raise processes.LostError('gone\nand more')
 

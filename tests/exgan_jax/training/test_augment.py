@@ -59,7 +59,7 @@ def _mirrored(batch, i):
   return row
 
 
-def test_without_self_reference_pictures_are_mirrored_and_no_more():
+def test_without_self_reference_pictures_are_only_mirrored():
   batch = _batch()
   changed = jax.tree.map(np.asarray, _augment(PLAIN, batch, jnp.int32(0)))
   assert changed['image'].dtype == np.uint8
@@ -73,7 +73,7 @@ def test_without_self_reference_pictures_are_mirrored_and_no_more():
   assert 2 <= flips <= COUNT - 2
 
 
-def test_other_models_get_their_batch_as_it_is():
+def test_other_presets_are_not_augmented():
   config = config_lib.make('reference', 'tiny', **SHRUNK)
   batch = _batch()
   same = augment.augment(config, batch, jnp.int32(0))
@@ -95,7 +95,7 @@ def test_holes_are_in_range():
   assert set(batch['trusted']) == {0.0, 1.0}
   share = 1 - augment._HIDDEN_SHARE
   np.testing.assert_allclose(batch['trusted'].mean(), share, atol=0.06)
-  # Boxes for four in ten, and of both eyes; else ellipses of some size.
+  # 40 % are boxes of both eyes, the others ellipses.
   is_box = (batch['lids'] == 0).all(axis=-1)
   assert 0.33 < is_box.mean() < 0.47
   lids = batch['lids'][~is_box]
@@ -104,7 +104,7 @@ def test_holes_are_in_range():
   assert batch['painted'][is_box].all()
   each = batch['painted'][~is_box].mean(axis=0)
   assert (each > 0.85).all() and (each < 0.97).all()
-  # Who cannot be trusted is misplaced by more, and upwards.
+  # Untrusted corners are misplaced by more, and upwards.
   distance = np.linalg.norm(np.diff(batch['eyes'], axis=1)[:, 0], axis=-1)
   part = batch['misplaced'] / (1.42 * distance)[:, None, None]
   trusted = batch['trusted'] > 0
@@ -127,7 +127,7 @@ def _dots(points):
 
 
 @pytest.mark.parametrize('points', ['corners', 'eyes'])
-def test_points_stay_on_what_they_were_on(points):
+def test_points_move_with_the_picture(points):
   batch = _batch()
   batch['image'] = _dots(np.asarray(batch[points]))
   batch['reference'] = _dots(np.asarray(batch[f'reference_{points}']))
@@ -146,41 +146,34 @@ def test_points_stay_on_what_they_were_on(points):
           if not 4 < x < SIDE - 5 or not 4 < y < SIDE - 5:
             continue
           weight = np.where(near, picture - picture[near].min(), 0) ** 2
-          centre = [(weight * i).sum() / weight.sum() for i in (columns, rows)]
-          np.testing.assert_allclose(centre, (x, y), atol=0.8)
+          center = [(weight * i).sum() / weight.sum() for i in (columns, rows)]
+          np.testing.assert_allclose(center, (x, y), atol=0.8)
   assert max(moved) > 4
 
 
 def test_changed_pictures_are_in_range_and_differ_in_light():
   batch = _batch()
-  grey = jnp.full((COUNT, SIDE, SIDE, 3), 128, jnp.uint8)
-  batch |= {'image': grey, 'reference': grey}
+  gray = jnp.full((COUNT, SIDE, SIDE, 3), 128, jnp.uint8)
+  batch |= {'image': gray, 'reference': gray}
   changed = _augment(WARPED, batch, jnp.int32(0))
   for name in ('image', 'reference'):
     picture = np.asarray(changed[name])
     assert picture.min() >= 0 and picture.max() <= 255.001
     means = picture.mean(axis=(1, 2, 3))
     assert means.std() > 10
-  # Each in its own way.
+  # Pictures and references change independently.
   assert np.abs(changed['image'] - changed['reference']).mean() > 10
 
 
-def test_unknown_corners_stay_unknown_and_disturb_nothing():
+def test_unknown_corners_stay_unknown():
   batch = _batch()
-  unknown = jnp.full((COUNT, 4, 2), jnp.nan)
-  changed = _augment(
-    WARPED, batch | {'corners': unknown, 'reference_corners': unknown},
-    jnp.int32(0),
-  )  # fmt: skip
+  unknown = dict.fromkeys(
+    ('corners', 'reference_corners'), jnp.full((COUNT, 4, 2), jnp.nan)
+  )
+  changed = _augment(WARPED, batch | unknown, jnp.int32(0))
   plain = _augment(WARPED, batch, jnp.int32(0))
   for name, array in changed.items():
     if 'corners' in name:
       assert np.isnan(array).all()
     else:
       np.testing.assert_allclose(array, plain[name], rtol=1e-6)
-
-
-def test_more_numbers_than_drawn_are_refused():
-  draws = augment._Draws(jax.random.key(0), 2)
-  with pytest.raises(ValueError, match='numbers of a kind'):
-    draws.normal(641)

@@ -1,4 +1,4 @@
-"""A model in two files: what is written is read, and nothing else is."""
+"""Export of a model to two files, and reading it back."""
 
 import dataclasses
 import json
@@ -19,10 +19,12 @@ from exgan_jax.training.loop import train
 def workdir(synth_data, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('run')
   config = make(
-    'transfer', 'tiny', dataset='synth_id', data_dir=synth_data,
-    workdir=str(workdir), resolution=32, batch_size=4, steps=2,
-    generator_width=4, discriminator_width=4,
-  )  # fmt: skip
+    'transfer',
+    'tiny',
+    **{'dataset': 'synth_id', 'data_dir': synth_data, 'workdir': str(workdir)},
+    **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
+    **{'batch_size': 4, 'steps': 2},
+  )
   train(config)
   return workdir
 
@@ -38,20 +40,19 @@ def _same(one, other):
   return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_a_run_and_its_export_are_the_same_model(workdir, folder):
+def test_an_exported_model_equals_its_run(workdir, folder):
   config, model = export.restore(workdir)
   again, ours = export.restore(folder)
   assert _same(model, ours)
   bare = dataclasses.replace(config, data_dir='', workdir='')
   assert again == bare
-  # Nothing in it tells of the machine.
+  # It contains no paths of the machine.
   assert str(workdir) not in (folder / 'config.json').read_text()
-  assert sorted(p.name for p in folder.iterdir()) == [
-    'config.json', 'weights.safetensors',
-  ]  # fmt: skip
+  names = {path.name for path in folder.iterdir()}
+  assert names == {'config.json', 'weights.safetensors'}
 
 
-def test_the_code_model_takes_its_encoder_along(tmp_path):
+def test_the_code_model_includes_its_encoder(tmp_path):
   config, model = drawn.untrained('code')
   save(config, tmp_path / 'config.json')
   arrays = {
@@ -60,13 +61,6 @@ def test_the_code_model_takes_its_encoder_along(tmp_path):
   assert any(name.startswith('encoder/') for name in arrays)
   (tmp_path / 'weights.safetensors').write_bytes(safetensors.numpy.save(arrays))
   assert _same(export.restore(tmp_path)[1], model)
-
-
-def _rewrite(folder, change):
-  path = folder / 'weights.safetensors'
-  arrays = safetensors.numpy.load_file(path)
-  change(arrays)
-  path.write_bytes(safetensors.numpy.save(arrays))
 
 
 def _name(arrays):
@@ -83,7 +77,10 @@ def _name(arrays):
   ],
 )
 def test_other_weights_are_refused(folder, change, message):
-  _rewrite(folder, change)
+  path = folder / 'weights.safetensors'
+  arrays = safetensors.numpy.load_file(path)
+  change(arrays)
+  path.write_bytes(safetensors.numpy.save(arrays))
   with pytest.raises(InputError, match=message):
     export.restore(folder)
 
@@ -103,7 +100,7 @@ def test_other_files_are_refused(folder, tmp_path):
     export.restore(folder)
 
 
-def test_the_model_inside_the_package_paints():
+def test_the_pretrained_model_can_be_read():
   config, model = export.restore()
   assert config.preset == 'transfer' and config.resolution >= 128
   assert not any((config.workdir, config.data_dir, config.lpips))

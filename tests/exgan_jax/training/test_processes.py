@@ -1,4 +1,4 @@
-"""The real command in several processes: equal results, and disturbances."""
+"""Training in several processes: equal results, kills and preemption."""
 
 import os
 import random
@@ -15,17 +15,14 @@ from exgan_jax import config as config_lib
 from exgan_jax.runtime import processes, sharding
 from exgan_jax.training import state
 
-# Bounds of relative distances. How sums are rounded depends on the CPU and the
-# number of devices. Measured between runs on one device whose first parameters
-# differ in the last bit: a step's gradient moves by up to 5e-7, and by 6e-4 if
-# a value crosses a kink of a rectifier or of the absolute error. Averaging the
-# gradients of two halves of the batch, each with its own normalisation, moves
-# the generator's by 2.6e-3 and the discriminator's by 0.14.
+# Bounds of relative distances. Rounding depends on the CPU and the number of
+# devices. Measured for initial parameters that differ in the last bit: the
+# gradients change by 5e-7, or 6e-4 if a value crosses a kink. Averaging the
+# gradients of two half batches instead changes them by 2.6e-3 (generator) and
+# 0.14 (discriminator).
 GRADIENTS = 1e-3
-# The first kink that is crossed makes runs drift apart, so after 20 steps their
-# distance varies widely: 4e-7 to 5e-4 in the losses, 1e-7 to 1.5e-3 in the
-# parameters. The bounds are 20 times the largest; the two halves of the batch
-# are beyond them as well, at 3.3e-2 and 4.9e-2.
+# After 20 steps: at most 5e-4 in the losses and 1.5e-3 in the parameters; with
+# half batches 3.3e-2 and 4.9e-2.
 LOSSES, PARAMETERS = 1e-2, 3e-2
 
 
@@ -37,10 +34,10 @@ def _slurm():
 
   def environment(index):
     return {
-      'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': '127.0.0.1',
-      'SLURM_NTASKS': '2', 'SLURM_PROCID': str(index),
-      'SLURM_LOCALID': str(index), 'SLURM_STEP_NUM_NODES': '1',
-    }  # fmt: skip
+      **{'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': '127.0.0.1'},
+      **{'SLURM_NTASKS': '2', 'SLURM_STEP_NUM_NODES': '1'},
+      **{'SLURM_PROCID': str(index), 'SLURM_LOCALID': str(index)},
+    }
 
   return environment
 
@@ -55,31 +52,31 @@ def _relative(ours, theirs):
 
 
 def _first_gradients(run):
-  """Adam's first moments after each network's first step: 0.1 of the gradient.
+  """Returns Adam's first moments after the first step, 0.1 of the gradient.
 
-  Parameters are no measure of it: Adam's first step is as long where the
-  gradient is a mere rounding error, and does not depend on its scale.
+  Parameters would not do: Adam's first step does not depend on the scale of the
+  gradient, even if that is only a rounding error.
   """
   return {
     'generator': run.state(1).generator_optimizer[0].mu,
-    # It is trained from the second step on, after the warm-up.
+    # Trained from the second step on, after the warm-up.
     'discriminator': run.state(2).discriminator_optimizer[0].mu,
   }
 
 
 def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
   flags = FLAGS | {
-    'data_dir': synth_data, 'batch_size': 16, 'steps': 20, 'warmup_steps': 1,
-    'checkpoint_every': 1, 'checkpoints_to_keep': 20,
-  }  # fmt: skip
+    **{'data_dir': synth_data, 'batch_size': 16, 'steps': 20},
+    **{'warmup_steps': 1, 'checkpoint_every': 1, 'checkpoints_to_keep': 20},
+  }
   starts = {
     'one device': {},
     'eight devices, fsdp': {'devices': 8, 'fsdp': 4},
     'two processes of Slurm, fsdp': {
-      'processes': 2, 'devices': 4, 'fsdp': 4,
+      **{'processes': 2, 'devices': 4, 'fsdp': 4},
       'environment': _slurm(),
     },
-  }  # fmt: skip
+  }
   runs = {}
   for name, start in starts.items():
     runs[name] = Run(tmp_path / name.replace(' ', '-'), flags)
@@ -103,12 +100,12 @@ def test_devices_and_processes_train_the_same_model(synth_data, tmp_path):
       assert apart < PARAMETERS, (name, network)
 
 
-def test_disturbances_leave_no_trace(synth_data, tmp_path):
+def test_kills_and_preemption_do_not_change_the_result(synth_data, tmp_path):
   plan = [(2, 'tell one'), (2, 'kill one')]
   assert chaos(tmp_path, synth_data, plan, random.Random(0)) < 1e-5
 
 
-def test_who_does_not_come_is_named(synth_data, tmp_path):
+def test_missing_processes_are_named(synth_data, tmp_path):
   run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
   address = f'127.0.0.1:{free_port()}'
   (process,) = run.start(
@@ -116,7 +113,7 @@ def test_who_does_not_come_is_named(synth_data, tmp_path):
   )
   assert process.wait(timeout=120) in (134, -signal.SIGABRT)
   last = run.log().splitlines()[-1]
-  assert last.startswith('exgan: process 0: process 1, 2 did not come in time')
+  assert last.startswith('exgan: process 0: process 1, 2 did not start in time')
   assert not run.workdir.exists()
 
 
@@ -169,16 +166,18 @@ def _text(path):
   return path.read_text() if path.exists() else ''
 
 
-def test_a_process_that_fails_alone_waits_for_nobody(synth_data, tmp_path):
+def test_a_failing_process_does_not_wait_for_others(synth_data, tmp_path):
   run = Run(tmp_path, FLAGS | {'data_dir': synth_data})
   address = f'127.0.0.1:{free_port()}'
+  cluster = {'coordinator': address, 'num_processes': 2}
+
+  def environment(rank):
+    return {'FAIL_AT': '7'} if rank else {}
+
   both = [
-    run.start(
-      index=index, coordinator=address, num_processes=2,
-      environment=lambda rank: {'FAIL_AT': '7'} if rank else {},
-    )[0]
+    run.start(index=index, environment=environment, **cluster)[0]
     for index in range(2)
-  ]  # fmt: skip
+  ]
   assert both[1].wait(timeout=120) == 2
   assert 'exgan: damaged on purpose' in run.log(1)
   assert both[0].wait(timeout=60) in (processes.LOST, 134, -signal.SIGABRT)

@@ -1,4 +1,4 @@
-"""The step against the same mathematics written the long way round."""
+"""Training steps against a straightforward implementation."""
 
 import dataclasses
 
@@ -25,24 +25,25 @@ from exgan_jax.training.step import (
 )
 
 SHRUNK = {
-  'resolution': 32, 'generator_width': 4, 'discriminator_width': 4,
-  'compressor_width': 4, 'code_size': 6, 'batch_size': 2,
-  'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0,
-  'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3,
-}  # fmt: skip
+  **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
+  **{'compressor_width': 4, 'code_size': 6, 'batch_size': 2},
+  **{'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0},
+  **{'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3},
+}
 CONFIGS = {
   'reference': config_lib.make('reference', 'tiny', **SHRUNK),
-  'code': config_lib.make(
-    'code', 'tiny', **SHRUNK, perceptual_weight=0.2
-  ),
+  'code': config_lib.make('code', 'tiny', **SHRUNK, perceptual_weight=0.2),
   'least_squares': config_lib.make(
     'reference', 'tiny', **SHRUNK, adversarial_loss='least_squares'
   ),
   'transfer': config_lib.make(
-    'transfer', 'tiny', **SHRUNK, reconstruction_scales=2,
-    self_reference=0.5, adam_b1=0.9, reconstruction_weight=30.0,
+    'transfer',
+    'tiny',
+    **SHRUNK,
+    **{'reconstruction_scales': 2, 'reconstruction_weight': 30.0},
+    **{'self_reference': 0.5, 'adam_b1': 0.9},
   ),
-}  # fmt: skip
+}
 CONFIG = CONFIGS['reference']
 
 
@@ -54,19 +55,13 @@ def _batch(seed=0):
 
   eyes = np.asarray([[[10, 13], [21, 14]]] * 2, np.float32)
   boxes = np.asarray([[[8, 6], [7, 9]]] * 2, np.float32)
+  unknown = np.full((2, 4, 2), np.nan, np.float32)
   return jax.device_put(
     {
-      'image': picture(),
-      'reference': picture(),
-      'eyes': eyes,
-      'boxes': boxes,
-      'reference_eyes': eyes + 1,
-      'reference_boxes': boxes,
-      # Unknown ones disturb nobody.
-      'corners': np.full((2, 4, 2), np.nan, np.float32),
-      'reference_corners': np.full((2, 4, 2), np.nan, np.float32),
-      'is_self': np.array([True, False]),
-      'valid': np.ones(2, bool),
+      **{'image': picture(), 'eyes': eyes, 'boxes': boxes, 'corners': unknown},
+      **{'reference': picture(), 'reference_eyes': eyes + 1},
+      **{'reference_boxes': boxes, 'reference_corners': unknown},
+      **{'is_self': np.array([True, False]), 'valid': np.ones(2, bool)},
     }
   )
 
@@ -83,7 +78,7 @@ def _init(config):
 @pytest.fixture(scope='module', params=CONFIGS)
 def stepped(request):
   config = CONFIGS[request.param]
-  # A second step, so that the average and the moments are not at their start.
+  # Two steps, so that the average and the moments are not initial.
   step = jax.jit(make_train_step(config))
   middle, _ = step(_init(config), _batch(0))
   after, metrics = step(middle, _batch(1))
@@ -91,7 +86,7 @@ def stepped(request):
 
 
 def _gradients(config, before, batch):
-  """Both gradients, each from forward passes of its own."""
+  """Returns both gradients, each from its own forward passes."""
   generator = networks.make_generator(config)
   discriminator = networks.make_discriminator(config)
   if config.preset == 'transfer':
@@ -102,8 +97,9 @@ def _gradients(config, before, batch):
     painted = generator(g, *generator_input(config, scene))
     if config.preset == 'transfer':
       painted, fields = painted
+      band = scene.band
       extra, _ = transfer.regularization(
-        scene.transfer, fields, scene.corners, scene.reference_corners
+        band.inputs, fields, band.corners, band.reference_corners
       )
     else:
       extra = 0.0
@@ -128,7 +124,7 @@ def _gradients(config, before, batch):
 
   def discriminator_objective(d):
     painted, _ = paint(before.generator)
-    # The mean of a picture's logits, where it has one for each patch.
+    # Averages the logits of a picture if there is one per patch.
     slopes = jax.vmap(
       lambda n: jax.grad(lambda image: judge(d, image)[n].mean())(scene.image)[
         n
@@ -162,7 +158,7 @@ def _assert_trees_close(got, expected, rtol):
     np.testing.assert_allclose(a, b, rtol=rtol, atol=2e-6)
 
 
-def test_one_forward_pass_gives_both_networks_their_gradients(stepped):
+def test_gradients_equal_those_of_separate_passes(stepped):
   config, before, after, metrics = stepped
   g_gradient, d_gradient = jax.jit(_gradients, static_argnums=0)(
     config, before, _batch(1)
@@ -174,7 +170,7 @@ def test_one_forward_pass_gives_both_networks_their_gradients(stepped):
     metrics['generator_gradient_norm'], norm, rtol=1e-4
   )
   if config.preset == 'transfer':
-    # Its gradient is cut to a norm of 1.
+    # Its gradient is clipped to a norm of 1.
     assert norm > 1.5
     g_gradient = jax.tree.map(lambda leaf: leaf / norm, g_gradient)
   _assert_trees_close(
@@ -218,7 +214,7 @@ def test_the_average_warms_up(stepped):
   assert int(after.step) == 2
 
 
-def test_l1_hole_is_the_error_of_what_was_painted():
+def test_l1_hole_is_the_error_of_painted_pictures():
   before = _init(CONFIG)
   batch = _batch(1)
   _, metrics = jax.jit(make_train_step(CONFIG))(before, batch)
@@ -229,7 +225,7 @@ def test_l1_hole_is_the_error_of_what_was_painted():
   np.testing.assert_allclose(metrics['l1_hole'], error, rtol=1e-5)
 
 
-def test_the_warm_up_trains_the_generator_alone_by_reconstruction():
+def test_the_warm_up_trains_the_generator_by_reconstruction():
   before = _init(CONFIG)
   after, metrics = jax.jit(make_warmup_step(CONFIG))(before, _batch())
   assert not any(_moved(before.discriminator, after.discriminator))
@@ -240,7 +236,7 @@ def test_the_warm_up_trains_the_generator_alone_by_reconstruction():
   np.testing.assert_allclose(metrics['l1_hole'], full['l1_hole'], rtol=1e-6)
 
 
-def test_the_compressor_learns_to_draw_eyes_and_leaves_the_rest_alone():
+def test_the_compressor_learns_to_reconstruct_eyes():
   config = config_lib.make('compressor', 'tiny', **SHRUNK)
   before = _init(config)
   batch = _batch()
@@ -252,14 +248,14 @@ def test_the_compressor_learns_to_draw_eyes_and_leaves_the_rest_alone():
   assert float(last['mse_eyes']) < 0.9 * float(first['mse_eyes'])
   drawn = make_paint_step(config)(state.model_of(after), batch)
   far = np.ones((32, 32), bool)
-  far[9:19, 6:27] = False  # The crops, of 8 pixels.
+  far[9:19, 6:27] = False  # The crops of 8 pixels.
   original = np.asarray(batch['image'])
   np.testing.assert_array_equal(
     np.round(np.asarray(drawn)[:, far] * 255), original[:, far]
   )
 
 
-def test_the_learning_rates_fall_to_nothing():
+def test_the_learning_rates_decay_to_zero():
   config = dataclasses.replace(CONFIG, decay_steps=2)
   step = jax.jit(make_train_step(config))
   states = [_init(config)]
@@ -277,7 +273,7 @@ def _paint(config):
   return lambda batch: np.asarray(paint(model, batch))
 
 
-def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
+def test_painting_keeps_known_pixels_and_ignores_hidden_ones():
   paint, batch = _paint(CONFIG), _batch()
   painted = paint(batch)
   hole = np.asarray(masks.hole_masks(batch['eyes'], batch['boxes'], 32)) > 0
@@ -292,7 +288,7 @@ def test_painting_keeps_known_pixels_and_needs_no_hidden_ones():
 
 
 @pytest.mark.parametrize('preset', ['gan', 'reference', 'code', 'transfer'])
-def test_all_models_but_the_baseline_use_the_reference(preset):
+def test_presets_use_the_reference_except_gan(preset):
   paint = _paint(config_lib.make(preset, 'tiny', **SHRUNK))
   batch = _batch()
   other = batch | {'reference': 255 - batch['reference']}
@@ -301,7 +297,7 @@ def test_all_models_but_the_baseline_use_the_reference(preset):
 
 
 @pytest.mark.parametrize('preset', ['reference', 'code'])
-def test_several_references_are_merged(preset):
+def test_several_references_are_averaged(preset):
   config = config_lib.make(preset, 'tiny', **SHRUNK)
   paint, batch, other = _paint(config), _batch(0), _batch(1)
   names = REFERENCE
