@@ -6,6 +6,7 @@ The weights are the averaged ones, named by their paths in the parameter tree.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 
@@ -24,6 +25,8 @@ from exgan_jax.models.networks import Model, abstract_model
 from exgan_jax.runtime import sharding
 
 WEIGHTS = 'weights.safetensors'
+# Metadata of the weights: the SHA-256 of the configuration beside them.
+_CONFIG = 'config_sha256'
 # The default model of `exgan inpaint`.
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'photo' / 'pretrained'
 
@@ -65,19 +68,29 @@ def export(
   """Writes a run's model to a folder that can be used like the run.
 
   Raises:
-    InputError: there is no such run, or its model is a compressor.
+    InputError: there is no such run, its model is a compressor, or `output` is
+      the folder of a run.
     OSError: the folder cannot be written.
   """
   config, model = restore(workdir, step)
   output = pathlib.Path(output)
+  if (output / 'checkpoints').exists():
+    raise InputError(
+      f'{output} is the folder of a run: choose another --output'
+    )
   output.mkdir(parents=True, exist_ok=True)
-  arrays = {name: np.asarray(leaf) for name, leaf in named(model).items()}
-  files.write_bytes(output / WEIGHTS, safetensors.numpy.save(arrays))
   # Paths of the training machine are private.
   bare = dataclasses.replace(
     config, workdir='', data_dir='', compressor='', lpips=''
   )
   config_lib.save(bare, output / config_lib.FILENAME)
+  arrays = {name: np.asarray(leaf) for name, leaf in named(model).items()}
+  data = safetensors.numpy.save(arrays, {_CONFIG: _digest(output)})
+  files.write_bytes(output / WEIGHTS, data)
+
+
+def _digest(folder: pathlib.Path) -> str:
+  return hashlib.sha256((folder / config_lib.FILENAME).read_bytes()).hexdigest()
 
 
 def named(model: Model) -> dict[str, jax.Array]:
@@ -91,9 +104,16 @@ def named(model: Model) -> dict[str, jax.Array]:
 def _load(config: Config, path: pathlib.Path, mesh: Mesh) -> Model:
   abstract = abstract_model(config, mesh)
   try:
+    with safetensors.safe_open(path, 'numpy') as file:
+      written = (file.metadata() or {}).get(_CONFIG)
     found = safetensors.numpy.load_file(path)
   except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
     raise InputError(f'{path} is not a safetensors file') from error
+  # Models exported by older versions have no digest.
+  if written not in (None, _digest(path.parent)):
+    raise InputError(
+      f'{path} does not belong to the config.json beside it: export it again'
+    )
   leaves = []
   for name, leaf in named(abstract).items():
     array = found.get(name)

@@ -27,6 +27,7 @@ from exgan_jax.models import masks
 from exgan_jax.models.networks import Model, Params
 from exgan_jax.models.paint import make_paint_step
 from exgan_jax.runtime import processes, sharding
+from exgan_jax.training import export
 from exgan_jax.training.checkpoint import FOLDER, Checkpoints, restore_encoder
 from exgan_jax.training.log import Log
 from exgan_jax.training.metric_writer import MetricWriter
@@ -280,6 +281,10 @@ def _owned_workdir(config: Config) -> Iterator[pathlib.Path]:
 
 def _check_configuration(config: Config, workdir: pathlib.Path) -> None:
   path = workdir / config_lib.FILENAME
+  if (workdir / export.WEIGHTS).exists():
+    raise InputError(
+      f'{workdir} is an exported model: choose another --workdir'
+    )
   if not path.exists():
     return
   before = config_lib.load(path)

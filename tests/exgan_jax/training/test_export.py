@@ -107,3 +107,19 @@ def test_the_pretrained_model_can_be_read():
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model))
   size = sum(p.stat().st_size for p in export.PRETRAINED.iterdir())
   assert size < 5_000_000
+
+
+def test_a_folder_is_a_run_or_an_exported_model(workdir, folder):
+  with pytest.raises(InputError, match='is the folder of a run'):
+    export.export(workdir, workdir)
+  assert not (workdir / 'weights.safetensors').exists()
+  config = export.restore(workdir)[0]
+  with pytest.raises(InputError, match='is an exported model'):
+    train(dataclasses.replace(config, workdir=str(folder)))
+
+
+def test_weights_belong_to_their_configuration(folder):
+  config = json.loads((folder / 'config.json').read_text())
+  (folder / 'config.json').write_text(json.dumps(config | {'seed': 5}))
+  with pytest.raises(InputError, match='export it again'):
+    export.restore(folder)
