@@ -261,10 +261,10 @@ def test_a_damaged_cache_is_made_anew(run, monkeypatch, caplog):
     evaluator_lib, 'make_extractor', lambda *_: _mean_colours(True)
   )
   one = evaluate(run.workdir, run.data_dir, batch_size=8)
-  (path,) = real_statistics.cached({}).parent.iterdir()
+  (path,) = real_statistics.Store({}).path.parent.iterdir()
   path.write_bytes(b'damaged')
   other = evaluate(run.workdir, run.data_dir, batch_size=8)
-  assert 'it is made anew' in caplog.text
+  assert 'recomputing it' in caplog.text
   assert other.metrics['fid'] == one.metrics['fid']
   assert path.stat().st_size > 10_000
 

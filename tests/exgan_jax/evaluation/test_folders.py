@@ -126,8 +126,8 @@ def _no_mask(tmp_path):
   [
     (_nothing, r'b has no partner of .*a/1\.png'),
     (_too_many, r'a has no partner of .*b/9\.png'),
-    (_twice, r'two pictures of the name 1: 1\.jpg and 1\.png'),
-    (_other_size, r'b/1\.png has 65 x 64 pixels, .*a/1\.png 64 x 64'),
+    (_twice, r'two images named 1: 1\.jpg and 1\.png'),
+    (_other_size, r'b/1\.png has 65 x 64 pixels, but .*a/1\.png has 64 x 64'),
     (_broken, r'b/1\.png: not a picture'),
     (_cut_off, r'b/1\.png: broken'),
     (_mask_size, r'm/1\.png has 64 x 32 pixels'),
@@ -153,9 +153,9 @@ def test_bad_folders_are_one_clear_line(tmp_path, capsys, harm, message):
 
 def test_no_folder_and_an_empty_one(tmp_path):
   (tmp_path / 'empty').mkdir()
-  with pytest.raises(InputError, match='is no folder'):
+  with pytest.raises(InputError, match='is not a folder'):
     score(tmp_path / 'none', tmp_path / 'empty')
-  with pytest.raises(InputError, match='holds no picture'):
+  with pytest.raises(InputError, match='holds no images'):
     score(tmp_path / 'empty', tmp_path / 'empty')
 
 
@@ -165,4 +165,4 @@ def test_the_command_prints_a_table(tmp_path, capsys):
   folders = [str(tmp_path / 'a')] * 2
   assert cli.main(['score', *folders, '--output', output]) == 0
   out = capsys.readouterr().out
-  assert '1 pictures of 64 px' in out and 'ms_ssim' in out
+  assert '1 images of 64 px' in out and 'ms_ssim' in out

@@ -64,7 +64,7 @@ def test_the_stored_values_are_torch_fidelitys():
 @pytest.mark.parametrize('size', [(8, 9), (9, 8)])
 def test_a_convolution_without_padding(size, strides):
   conv = inception.Conv(
-    3, 4, 3, strides=strides, padding='VALID', rngs=nnx.Rngs(0)
+    3, 4, (3, 3), strides=strides, padding='VALID', rngs=nnx.Rngs(0)
   )
   x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
   expected = jax.lax.conv_general_dilated(

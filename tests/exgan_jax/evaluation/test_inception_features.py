@@ -105,7 +105,7 @@ def test_counts_what_counts_whatever_the_batch_size(batch_size):
     assert low < expected < high
     assert values[f'inception_score{kind}'] > 1
     assert values[f'fid{kind}_infinity'] is None
-    assert '4,000 pictures' in skipped[f'fid{kind}_infinity']
+    assert '4,000 images' in skipped[f'fid{kind}_infinity']
 
 
 def test_the_limit_comes_with_enough_pictures(monkeypatch):

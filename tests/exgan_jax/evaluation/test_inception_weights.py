@@ -126,7 +126,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     archive.writestr('archive/data.pkl', pickle.dumps({'fc.weight': _Code()}))
     archive.writestr('archive/version', '3\n')
   for path in (plain, zipped):
-    with pytest.raises(InputError, match='does not hold weights alone') as e:
+    with pytest.raises(InputError, match='is not a file of weights only') as e:
       inception_weights.load_unverified(path)
     assert '\n' not in str(e.value)
   assert not pathlib.Path('was here').exists()

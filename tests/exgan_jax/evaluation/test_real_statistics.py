@@ -69,7 +69,7 @@ def test_what_they_tell_more_is_refused(saved):
 def test_each_provenance_has_a_file_of_its_own(monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   one, same, other = (
-    real_statistics.cached(provenance)
+    real_statistics.Store(provenance).path
     for provenance in (
       PROVENANCE,
       dict(reversed(PROVENANCE.items())),
@@ -131,7 +131,7 @@ def test_hostile_arrays_are_one_clear_line(tmp_path, changes):
 def test_other_files_are_one_clear_line(tmp_path, content):
   path = tmp_path / 'originals.npz'
   path.write_bytes(content)
-  with pytest.raises(InputError, match='holds no statistics'):
+  with pytest.raises(InputError, match='holds no Inception statistics'):
     real_statistics.load(path, {})
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_array_is_one_clear_line(tmp_path):
   np.savez(path, **_arrays())
   with zipfile.ZipFile(path, 'a') as archive:
     archive.writestr('more.txt', 'text')
-  with pytest.raises(InputError, match='holds more than statistics'):
+  with pytest.raises(InputError, match='holds more than Inception statistics'):
     real_statistics.load(path, {})
 
 

@@ -61,7 +61,7 @@ def test_the_second_shows_another_method_and_the_best_model():
   np.testing.assert_array_equal(
     figure.places['reference_eyes'][0], [[6, 9], [12, 9]]
   )
-  assert 'code, the nearest in the hole' in figure.caption
+  assert 'code, the lowest L1 of the hole' in figure.caption
   for gallery in galleries.values():
     del gallery.columns[figures.PREFERRED]
   _, figure = figures.make_figures(galleries, LINES)
@@ -132,5 +132,5 @@ def test_a_gallery_of_other_results_is_one_clear_line():
   with pytest.raises(InputError, match='far outside'):
     figures.check('x.npz', gallery, SIDE)
   del gallery.places['eyes']
-  with pytest.raises(InputError, match='where the eyes are'):
+  with pytest.raises(InputError, match='no eye centers'):
     figures.check('x.npz', gallery, SIDE)

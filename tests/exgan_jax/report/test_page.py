@@ -125,10 +125,10 @@ def test_the_page_shows_figures_plots_tables_and_provenance(page):
   headers = found.all('th')
   assert headers and all(header['scope'] for header in headers)
   told = ' '.join(''.join(found.text).split())
-  assert "the paper's, on Celeb-ID: another data set" in told
+  assert 'the paper, on another data set (Celeb-ID)' in told
   assert 'fid: needs the Inception weights (--inception)' in told
   assert 'somebody else' in told and '123,456 steps' in told
-  assert "another method's result (reference_clone)" in told
+  assert 'the result of another method (reference_clone)' in told
   # The older step is in the plots alone.
   assert '1,000 steps' not in told
   assert 'versions jax' in told
@@ -189,7 +189,7 @@ def test_a_page_without_pictures_and_steps_says_so(tmp_path):
   write_report([str(tmp_path / 'results.json')], tmp_path)
   text = (tmp_path / 'report.html').read_text(encoding='utf-8')
   found = _Page(text)
-  assert 'There are no pictures' in text
+  assert 'No images' in text
   assert not found.all('img') and 'Over training' not in text
 
 

@@ -28,7 +28,7 @@ SCORE = Score(
   skipped={'fid': 'why', 'inception_score': 'why'},
   provenance={}, intervals={'l1': [0.014, 0.016]},
 )  # fmt: skip
-WHOLE, HOLE = "Whole pictures: the paper's table", 'In the hole'
+WHOLE, HOLE = "Whole images: the paper's table", 'In the hole'
 
 
 def _like(model, **metrics):
@@ -53,7 +53,7 @@ def _row(text, name, title=HOLE):
   ((_, row),) = [
     (key, row)
     for key, row in _table(text, title).items()
-    if key.startswith(f'`{name}`') and "the paper's" not in key
+    if key.startswith(f'`{name}`') and ', the paper' not in key
   ]
   return row
 
@@ -62,7 +62,7 @@ def test_seeds_share_a_row_with_mean_and_spread():
   found = [GAN, _like('code', l1_hole=0.03), _like('code', l1_hole=0.034)]
   text = report(found)
   assert '## synth_id, test, 64 px' in text
-  assert '9 pictures, protocol next-image' in text
+  assert '9 images, protocol next-image' in text
   assert '`code`, 1,500 steps' in _table(text, HOLE)
   row = _row(text, 'code', WHOLE)
   assert row['runs'] == '2'
@@ -110,7 +110,7 @@ def test_the_same_weights_twice_are_one_run_and_the_last_counts():
 
 def test_a_column_that_nobody_has_is_left_out():
   assert 'iris' not in report([GAN])
-  owed = 'What is owed to the reference'
+  owed = 'Influence of the reference'
   text = report([GAN, _like('reference', iris_delta_e=5.0)])
   assert _row(text, 'gan', owed)['iris CIEDE2000'] == '-'
   assert _row(text, 'reference', owed)['iris CIEDE2000'] == '5.00'
@@ -120,7 +120,7 @@ def test_a_column_that_nobody_has_is_left_out():
 def test_the_papers_numbers_stand_under_ours():
   text = report([_like('code'), GAN])
   keys = list(_table(text, WHOLE))
-  another = ", the paper's, on Celeb-ID: another data set"
+  another = ', the paper, on another data set (Celeb-ID)'
   assert keys == [
     '`gan`, 1,500 steps',
     f'`gan`{another}',
@@ -137,7 +137,7 @@ def test_the_papers_numbers_stand_under_ours():
   assert 'https://arxiv.org/abs/1712.03999' in text
   text = report([dataclasses.replace(GAN, dataset='celeb_id')])
   assert 'another data set' not in text
-  assert "`gan`, the paper's; no held-out split is named there" in text
+  assert '`gan`, the paper, which names no held-out split' in text
 
 
 def test_fid_is_beside_the_papers_and_has_its_n():
@@ -149,7 +149,7 @@ def test_fid_is_beside_the_papers_and_has_its_n():
   assert 'N = ' not in report([GAN])
   more = dataclasses.replace(_like('code', fid=1.0), num_images=12)
   text = report([GAN, more])
-  assert '9 or 12 pictures' in text
+  assert '9 or 12 images' in text
   assert '`code`, 1,500 steps, N = 12' in _table(text, WHOLE)
 
 
@@ -170,7 +170,7 @@ def test_a_score_joins_the_table_of_as_many_pictures_of_its_size():
   ):
     _, _, folders = report([GAN, other]).partition('## Folders\n')
     assert _row(folders, 'another', WHOLE)['L1'] == '0.01500 [0.0140, 0.0160]'
-    assert "the paper's" not in folders.partition('## ')[0]
+    assert ', the paper' not in folders.partition('## ')[0]
   # Which of two it belongs to, nobody knows.
   other = dataclasses.replace(GAN, split='validation')
   assert '## Folders' in report([GAN, other, SCORE])
@@ -192,7 +192,7 @@ def test_a_compressor_is_beside_no_paper():
   assert '## synth_id, test, 64 px, compressor' in text
   row = _row(text, 'compressor', 'The compressor')
   assert row['L1 of the eyes'] == '0.01250'
-  assert "the paper's" not in text.partition('## synth_id, test, 64 px\n')[0]
+  assert ', the paper' not in text.partition('## synth_id, test, 64 px\n')[0]
   assert '## Folders' not in text
 
 
@@ -201,7 +201,7 @@ def test_rows_of_other_records_are_pointed_out():
     dataclasses.replace(_like(model), provenance={'records_sha256': value})
     for model, value in (('gan', 'a'), ('code', 'a'), ('reference', 'b'))
   ]
-  assert 'Not all rows are of the same records.' in report(found)
+  assert 'Not all rows have the same records.' in report(found)
   assert 'Not all rows' not in report(found[:2])
 
 
@@ -215,7 +215,7 @@ def test_other_data_have_a_part_of_their_own(tmp_path):
   text = write_report(paths, folder)
   assert text.count('\n## ') + text.startswith('## ') == 2
   assert (folder / 'report.md').read_text(encoding='utf-8') == text
-  assert text.count('There are no pictures') == 2
+  assert text.count('No images') == 2
   assert sorted(file.name for file in folder.iterdir()) == [
     'report.html',
     'report.md',

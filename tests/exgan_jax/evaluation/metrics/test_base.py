@@ -54,5 +54,5 @@ def test_sums_are_float64():
 def test_no_values_have_no_mean(length):
   state = _state(np.ones(length), np.zeros(length, bool)).merge(Rows())
   assert state.mean() is None and state.median() is None
-  with pytest.raises(ValueError, match='no picture'):
+  with pytest.raises(ValueError, match='there are no values'):
     state.ordered()

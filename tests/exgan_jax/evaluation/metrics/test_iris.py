@@ -61,7 +61,7 @@ def _sums_of(pictures, irises):
 
 
 def _iris_colour(pictures, irises):
-  return iris.colour(_sums_of(pictures, irises))
+  return iris.color(_sums_of(pictures, irises))
 
 
 def _delta_e(original, result, irises):

@@ -143,7 +143,7 @@ def test_variant_by_resolution():
 
 def test_bad_input_is_named():
   picture = np.zeros((1, 160, 200, 3), np.float32)
-  with pytest.raises(ValueError, match='161 pixels a side, got 200 x 160'):
+  with pytest.raises(ValueError, match='161 pixels per side, got 200 x 160'):
     metrics.ms_ssim_distance_per_image(picture, picture, 'standard')
   with pytest.raises(ValueError, match="no MS-SSIM variant 'tf'"):
     metrics.ms_ssim_distance_per_image(picture, picture, 'tf')
