@@ -32,7 +32,7 @@ def mean_fill(image: _Picture, mask: _Mask) -> _Picture:
 
   An image without known pixels becomes black.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   result = image.copy()
   known = image[~hole]
   color = known.mean(axis=0, dtype=np.float64) if len(known) else np.zeros(3)
@@ -46,7 +46,7 @@ def telea(image: _Picture, mask: _Mask) -> _Picture:
   Telea, "An image inpainting technique based on the fast marching method",
   2004, as implemented by OpenCV, with radius `TELEA_RADIUS`.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   holed = np.where(hole[..., None], np.uint8(0), image)
   return cv2.inpaint(
     holed, hole.astype(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA
@@ -80,7 +80,7 @@ def reference_paste(
     reference_boxes: as `boxes`, in the reference.
     mask: the hole mask.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   pasted = mean_fill(image, mask)
   height, width = image.shape[:2]
   for eye in range(2):
@@ -139,19 +139,6 @@ def _clone(batch: dict[str, jax.Array], hole: jax.Array) -> jax.Array:
     )
   )
   return inputs.to_uint8((cloned + 1.0) / 2.0)
-
-
-def _as_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-    raise ValueError(
-      f'an image must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}'
-    )
-  if mask.shape != image.shape[:2]:
-    raise ValueError(
-      f'a mask of {list(mask.shape)} does not fit an image of '
-      f'{list(image.shape)}'
-    )
-  return mask != 0
 
 
 def _box_edges(eye: np.ndarray, box: np.ndarray) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,9 +15,8 @@ from exgan_jax import contact_sheet
 from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import collect
-from exgan_jax.evaluation.collect import Scores
 from exgan_jax.evaluation.compressor_evaluation import CompressorEvaluation
-from exgan_jax.evaluation.gallery import SUFFIX, Gallery
+from exgan_jax.evaluation.gallery import SUFFIX
 from exgan_jax.evaluation.inception_features import (
   Gaussians,
   make_extractor,
@@ -25,7 +24,11 @@ from exgan_jax.evaluation.inception_features import (
 from exgan_jax.evaluation.metrics import bootstrap, frechet_sampling
 from exgan_jax.evaluation.metrics.inception_score import SHUFFLE_SEED, SPLITS
 from exgan_jax.evaluation.options import Options
-from exgan_jax.evaluation.painter_evaluation import MODEL, PainterEvaluation
+from exgan_jax.evaluation.painter_evaluation import (
+  MODEL,
+  Found,
+  PainterEvaluation,
+)
 from exgan_jax.evaluation.real_statistics import Store
 from exgan_jax.evaluation.results import Results, provenance_of, weights_hash
 from exgan_jax.face_records import progress
@@ -54,15 +57,13 @@ class Evaluation:
 
   Attributes:
     results: the content of results.json.
-    gallery: some of the images.
     listing: all images that were evaluated.
-    scores: the values of each image, for `MODEL` and each baseline.
+    found: the gallery and the values of each image.
   """
 
   results: Results
-  gallery: Gallery
   listing: Listing
-  scores: Mapping[str, Scores]
+  found: Found
 
   def save(self, output: str | pathlib.Path) -> None:
     """Writes the results, and beside them a sheet, a gallery and a CSV file.
@@ -70,13 +71,11 @@ class Evaluation:
     Raises:
       OSError: a file cannot be written.
     """
-    output = pathlib.Path(output)
-    sheet = contact_sheet.make_sheet(
-      self.gallery.columns, self.gallery.places, side=160
-    )
+    output, gallery = pathlib.Path(output), self.found.gallery
+    sheet = contact_sheet.make_sheet(gallery.columns, gallery.places, side=160)
     contact_sheet.save(sheet, output.with_suffix('.png'))
-    self.gallery.save(output.with_suffix(SUFFIX))
-    if self.scores:
+    gallery.save(output.with_suffix(SUFFIX))
+    if self.found.scores:
       titles = {
         'picture': range(len(self.listing.filenames)),
         'filename': self.listing.filenames,
@@ -84,7 +83,7 @@ class Evaluation:
       }
       scores = {
         '' if name == MODEL else name: score
-        for name, score in self.scores.items()
+        for name, score in self.found.scores.items()
       }
       collect.save_csv(output.with_suffix('.csv'), titles, scores)
     # Last, because `watch` takes it as the sign that everything is there.
@@ -217,7 +216,7 @@ class Evaluator:
       },
       intervals=found.intervals,
     )
-    return Evaluation(results, found.gallery, self._listing, found.scores)
+    return Evaluation(results, self._listing, found)
 
   def _batches(self) -> Iterator[EvaluationBatch]:
     """Yields this process's part of each batch and shows the progress."""

@@ -7,10 +7,9 @@ evaluate --pictures` writes get the same numbers as the evaluation.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -39,15 +38,8 @@ HALF = 128
 NO_MASKS = 'needs hole masks (--masks)'
 
 Size = tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-  """An original, a method's result, and the hole mask."""
-
-  original: pathlib.Path
-  result: pathlib.Path
-  mask: pathlib.Path | None
+# The original (`truth`), the result (`painted`) and maybe the hole mask.
+Paths = dict[str, pathlib.Path]
 
 
 def score(
@@ -97,8 +89,8 @@ def score(
   size = sharding.divisible(batch_size)
   mesh = sharding.make_mesh(size)
   extractor = make_extractor(mesh, inception, unverified_inception)
-  sizes = {name: _size(pair) for name, pair in pairs.items()}
-  shorter = {min(found) for found in sizes.values()}
+  sizes = [_size(paths) for paths in pairs.values()]
+  shorter = set(map(min, sizes))
   variant = metrics.ms_ssim_variant(min(shorter))
   compare = jax.jit(
     sharding.one_by_one(functools.partial(collect.compare, variant), mesh),
@@ -109,7 +101,7 @@ def score(
     name: Distribution(len(pairs), is_original=name == 'truth')
     for name in ('truth', 'painted')
   }
-  for rows, valid, arrays in _batches(pairs, sizes, size):
+  for rows, valid, arrays in _batches(list(pairs.values()), sizes, size):
     boxes, has_hole = masks_lib.hole_boxes(arrays['mask'])
     sent = sharding.to_device(arrays | {'boxes': boxes}, mesh)
     found.add(jax.device_get(compare(None, sent)), rows, valid)
@@ -151,20 +143,22 @@ def _pairs(
   originals: str | pathlib.Path,
   results_folder: str | pathlib.Path,
   masks: str | pathlib.Path | None,
-) -> dict[str, Pair]:
+) -> dict[str, Paths]:
   """Returns the pairs by name, sorted."""
-  wanted, found = _pictures(originals), _pictures(results_folder)
-  holes = _pictures(masks) if masks is not None else {}
-  checks = [(wanted, found, results_folder), (found, wanted, originals)]
+  folders = {'truth': originals, 'painted': results_folder}
   if masks is not None:
-    checks.append((wanted, holes, masks))
-  for ours, theirs, folder in checks:
-    if missing := [path for name, path in ours.items() if name not in theirs]:
+    folders['mask'] = masks
+  found = {kind: _pictures(folder) for kind, folder in folders.items()}
+  checks = [(kind, 'truth') for kind in folders] + [('truth', 'painted')]
+  for kind, other in checks:
+    missing = sorted(found[other].keys() - found[kind].keys())
+    if missing:
       more = f' (nor of {len(missing) - 1} more)' if missing[1:] else ''
-      raise InputError(f'{folder} has no partner of {missing[0]}{more}')
+      path = found[other][missing[0]]
+      raise InputError(f'{folders[kind]} has no partner of {path}{more}')
   return {
-    name: Pair(wanted[name], found[name], holes.get(name))
-    for name in sorted(wanted)
+    name: {kind: found[kind][name] for kind in folders}
+    for name in sorted(found['truth'])
   }
 
 
@@ -191,12 +185,10 @@ def _pictures(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
   return found
 
 
-def _size(pair: Pair) -> Size:
+def _size(paths: Paths) -> Size:
   """Returns the height and width of all images of a pair."""
   sizes = {}
-  for path in (pair.original, pair.result, pair.mask):
-    if path is None:
-      continue
+  for path in paths.values():
     try:
       sizes[path] = picture_size(path)
     except UnusablePictureError as error:
@@ -212,19 +204,18 @@ def _size(pair: Pair) -> Size:
 
 
 def _batches(
-  pairs: Mapping[str, Pair], sizes: Mapping[str, Size], batch_size: int
+  pairs: Sequence[Paths], sizes: Sequence[Size], batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
   """Yields rows, which of them are valid, and images, all of one size."""
   rows_of = collections.defaultdict(list)
-  for row, name in enumerate(pairs):
-    rows_of[sizes[name]].append(row)
-  listed = list(pairs.values())
-  with progress.bar(total=len(listed), unit='img', desc='score') as bar:
+  for row, size in enumerate(sizes):
+    rows_of[size].append(row)
+  with progress.bar(total=len(pairs), unit='img', desc='score') as bar:
     for size, rows in rows_of.items():
       side = min(batch_size, sharding.divisible(len(rows)))
       for start in range(0, len(rows), side):
         part = rows[start : start + side]
-        read = [_read(listed[row], size) for row in part]
+        read = [_read(pairs[row], size) for row in part]
         missing = side - len(part)
         padded = np.asarray(part + part[-1:] * missing)
         read += read[-1:] * missing
@@ -235,19 +226,16 @@ def _batches(
         bar.update(len(part))
 
 
-def _read(pair: Pair, size: Size) -> dict[str, np.ndarray]:
-  original, result = (_picture(x, size) for x in (pair.original, pair.result))
+def _read(paths: Paths, size: Size) -> dict[str, np.ndarray]:
+  images = {}
+  for kind, path in paths.items():
+    try:
+      images[kind] = read_picture(path)
+    except UnusablePictureError as error:
+      raise InputError(f'{path}: {error}') from error
+    if images[kind].shape[:2] != size:
+      raise InputError(f'{path} is rotated by its EXIF orientation')
   mask = np.zeros((*size, 1), bool)
-  if pair.mask is not None:
-    mask = _picture(pair.mask, size).max(axis=2, keepdims=True) >= HALF
-  return {'truth': original, 'painted': result, 'mask': mask}
-
-
-def _picture(path: pathlib.Path, size: Size) -> np.ndarray:
-  try:
-    picture = read_picture(path)
-  except UnusablePictureError as error:
-    raise InputError(f'{path}: {error}') from error
-  if picture.shape[:2] != size:
-    raise InputError(f'{path} is rotated by its EXIF orientation')
-  return picture
+  if 'mask' in images:
+    mask = images['mask'].max(axis=2, keepdims=True) >= HALF
+  return images | {'mask': mask}

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pathlib
 from typing import Any
 
@@ -32,8 +31,6 @@ FORMAT = 1
 MAX_BYTES = 5 * 8 * inception.FEATURES**2
 _PROVENANCE = 'provenance'
 
-Provenance = dict[str, Any]
-
 
 @dataclasses.dataclass(frozen=True)
 class Store:
@@ -45,15 +42,19 @@ class Store:
       is replaced if it is damaged.
   """
 
-  provenance: Provenance
+  provenance: dict[str, Any]
   named: str | pathlib.Path | None = None
 
   @property
   def path(self) -> pathlib.Path:
     if self.named is not None:
       return pathlib.Path(self.named)
-    digest = hashlib.sha256(_text(self.provenance).encode()).hexdigest()
+    digest = hashlib.sha256(self._text.encode()).hexdigest()
     return cache_folder() / 'real_statistics' / f'{digest[:32]}.npz'
+
+  @property
+  def _text(self) -> str:
+    return json.dumps({'format': FORMAT} | self.provenance, sort_keys=True)
 
   def load(self) -> Gaussians | None:
     """Reads the statistics; returns None unless every process finds them.
@@ -64,12 +65,31 @@ class Store:
     found = None
     if self.path.is_file():
       try:
-        found = load(self.path, self.provenance)
+        found = self._read()
       except InputError as error:
         if self.named is not None:
           raise
-        logger.warning('%s: recomputing it', error)
+        logger.warning('%s; recomputing it', error)
     return found if processes.all_of(found is not None) else None
+
+  def _read(self) -> Gaussians:
+    arrays = files.read_npz(self.path, MAX_BYTES, 'Inception statistics')
+    try:
+      found = json.loads(str(arrays.pop(_PROVENANCE)))
+      wanted = {'format': FORMAT} | self.provenance
+      names = [*wanted, *sorted(found.keys() - wanted.keys())]
+    except (KeyError, ValueError, AttributeError, RecursionError) as error:
+      raise InputError(f'{self.path} has no readable provenance') from error
+    for name in names:
+      if (one := found.get(name)) != (other := wanted.get(name)):
+        raise InputError(
+          f'{self.path} was made with {name} {one!r}, not {other!r}; name a new'
+          ' file'
+        )
+    try:
+      return {kind: _gaussian(arrays, kind) for kind in KINDS}
+    except (KeyError, TypeError, ValueError) as error:
+      raise InputError(f'{self.path} holds no Inception statistics') from error
 
   def save(self, gaussians: Gaussians) -> None:
     """Writes the statistics from the first process, unless they are empty.
@@ -80,54 +100,18 @@ class Store:
     fewest = min(gaussian.count for gaussian in gaussians.values())
     if not fewest or not processes.is_first():
       return
+    arrays = {_PROVENANCE: np.asarray(self._text)}
+    for kind, gaussian in gaussians.items():
+      arrays[f'{kind}/count'] = np.asarray(gaussian.count, np.int64)
+      for part in ('total', 'products', 'vectors'):
+        if (array := getattr(gaussian, part)) is not None:
+          arrays[f'{kind}/{part}'] = array
     try:
-      save(self.path, gaussians, self.provenance)
+      files.write_npz(self.path, arrays)
     except OSError as error:
       if self.named is not None:
         raise
       logger.warning('cannot write %s: %s', self.path, error.strerror)
-
-
-def save(
-  path: str | os.PathLike, gaussians: Gaussians, provenance: Provenance
-) -> None:
-  """Writes statistics atomically, creating the folder.
-
-  Raises:
-    OSError: the file cannot be written.
-  """
-  arrays = {_PROVENANCE: np.asarray(_text(provenance))}
-  for kind, gaussian in gaussians.items():
-    arrays[f'{kind}/count'] = np.asarray(gaussian.count, np.int64)
-    for part in ('total', 'products', 'vectors'):
-      if (array := getattr(gaussian, part)) is not None:
-        arrays[f'{kind}/{part}'] = array
-  files.write_npz(path, arrays)
-
-
-def load(path: str | os.PathLike, provenance: Provenance) -> Gaussians:
-  """Reads statistics of the given provenance.
-
-  Raises:
-    InputError: there is no such file, it holds something else, or it has
-      another provenance.
-  """
-  arrays = files.read_npz(path, MAX_BYTES, 'Inception statistics')
-  try:
-    found = json.loads(str(arrays.pop(_PROVENANCE)))
-    wanted = {'format': FORMAT} | provenance
-    names = [*wanted, *sorted(found.keys() - wanted.keys())]
-  except (KeyError, ValueError, AttributeError, RecursionError) as error:
-    raise InputError(f'{path} has no readable provenance') from error
-  for name in names:
-    if (one := found.get(name)) != (other := wanted.get(name)):
-      raise InputError(
-        f'{path} was made with {name} {one!r}, not {other!r}; name a new file'
-      )
-  try:
-    return {kind: _gaussian(arrays, kind) for kind in KINDS}
-  except (KeyError, TypeError, ValueError) as error:
-    raise InputError(f'{path} holds no Inception statistics') from error
 
 
 def _gaussian(arrays: dict[str, np.ndarray], kind: str) -> Gaussian:
@@ -151,7 +135,3 @@ def _gaussian(arrays: dict[str, np.ndarray], kind: str) -> Gaussian:
   if count > size:
     return Gaussian(count, total, checked('products', size, size), None)
   return Gaussian(count, total, None, checked('vectors', count, size))
-
-
-def _text(provenance: Provenance) -> str:
-  return json.dumps({'format': FORMAT} | provenance, sort_keys=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from exgan_jax import contact_sheet
 from exgan_jax.evaluation import gallery
 from exgan_jax.evaluation import results as results_lib
-from exgan_jax.evaluation.results import Results, Score
+from exgan_jax.evaluation.results import Score
 from exgan_jax.report import figures, markdown
 from exgan_jax.report import page as page_lib
 from exgan_jax.report.sections import Run, sections
@@ -58,13 +58,3 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
   page = page_lib.render(made)
   (folder / PAGE).write_text(page, encoding='utf-8')
   return text
-
-
-def report(found: Iterable[Results | Score]) -> str:
-  """Returns the Markdown of results without images."""
-  found = list(found)
-  made = sections(
-    [Run(one) for one in found if isinstance(one, Results)],
-    [one for one in found if isinstance(one, Score)],
-  )
-  return markdown.render(made, [[] for _ in made])

@@ -31,7 +31,6 @@ _WINDOW = 11
 _SIGMA = 1.5
 _C1 = 0.01**2
 _C2 = 0.03**2
-VARIANTS = ('standard', 'shrinking')
 
 # The coarsest scale, rounded up, must still hold one window.
 STANDARD_MIN_SIZE = (_WINDOW - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
@@ -64,20 +63,7 @@ def ms_ssim_distance_per_image(
   Returns:
     One distance per image, in [0, 1]; with `hole`, a meaningless 0 for an
     image without a hole.
-
-  Raises:
-    ValueError: there is no such variant, or the images are too small for it.
   """
-  if variant not in VARIANTS:
-    raise ValueError(
-      f'no MS-SSIM variant {variant!r}; use {" or ".join(VARIANTS)}'
-    )
-  height, width = original.shape[1:3]
-  if variant == 'standard' and min(height, width) < STANDARD_MIN_SIZE:
-    raise ValueError(
-      f'standard MS-SSIM needs {STANDARD_MIN_SIZE} pixels per side, got '
-      f'{width} x {height}'
-    )
   # An offset does not change variances, and small values have small rounding
   # errors.
   offset = original.mean(axis=(1, 2), keepdims=True)

@@ -9,10 +9,8 @@ from exgan_jax.report import plots
 from exgan_jax.report.tables import Summary
 
 ONE = Results(
-  model='code', step=0, dataset='synth_id', split='test', resolution=64,
-  num_images=9, protocol='next-image', metrics={}, skipped={}, baselines={},
-  provenance={},
-)  # fmt: skip
+  *('code', 0, 'synth_id', 'test', 64, 9, 'next-image', {}, {}, {}, {})
+)
 
 
 def _at(model, step, interval=None, **metrics):
