@@ -154,12 +154,15 @@ class Distribution:
   Args:
     number: maximum number of images.
     is_original: whether to keep only the `gaussians`.
+
+  Attributes:
+    gaussians: mean and covariance of the features of each kind.
   """
 
   def __init__(self, number: int, *, is_original: bool = False):
     self._scores = not is_original
     self._keeps = self._scores and number <= KEPT
-    self._gaussians = {
+    self.gaussians = {
       kind: Gaussian.empty(inception.FEATURES) for kind in KINDS
     }
     self._features = dict.fromkeys(KINDS, Rows())
@@ -195,7 +198,7 @@ class Distribution:
       places, counts = places.reshape(-1), counts.reshape(-1)
       if not np.isfinite(features[counts]).all():
         raise InputError('the Inception weights give features of NaN or inf')
-      self._gaussians[kind] = self._gaussians[kind].merge(
+      self.gaussians[kind] = self.gaussians[kind].merge(
         Gaussian.from_values(features, counts)
       )
       for state, values, is_kept in (
@@ -205,11 +208,6 @@ class Distribution:
         if is_kept:
           new = Rows.from_values(places, values, counts)
           state[kind] = state[kind].merge(new)
-
-  @property
-  def gaussians(self) -> Gaussians:
-    """Mean and covariance of the features of each kind."""
-    return self._gaussians
 
   def metrics(
     self,
@@ -248,7 +246,7 @@ class Distribution:
       else:
         logits = shuffled(self._logits[kind].ordered()[1])
         values[score], values[f'{score}_std'] = inception_score(logits)
-      ours, theirs = self._gaussians[kind], originals[kind]
+      ours, theirs = self.gaussians[kind], originals[kind]
       if min(ours.count, theirs.count) < 2:
         reason = TOO_FEW.format(2) if ours.count else NOTHING[kind]
         skipped |= dict.fromkeys(names[:2], reason)

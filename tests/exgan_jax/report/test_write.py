@@ -196,7 +196,7 @@ def test_a_score_joins_the_table_of_as_many_pictures_of_its_size():
     _, _, folders = report([GAN, other]).partition('## Folders\n')
     assert _row(folders, 'another', WHOLE)['L1'] == '0.01500 [0.0140, 0.0160]'
     assert ', the paper' not in folders.partition('## ')[0]
-  # Which of two it belongs to, nobody knows.
+  # It is not clear which of two it belongs to.
   other = dataclasses.replace(GAN, split='validation')
   assert '## Folders' in report([GAN, other, SCORE])
   assert report([SCORE]).startswith('## Folders')
@@ -272,64 +272,43 @@ def _deep(depth):
   return {'a': _deep(depth - 1)} if depth else 1
 
 
+WRONG = {
+  'step': ['many', True, -1, 1.5, 10**400],
+  'resolution': [None],
+  'model': ['two\nlines', 'x' * 1000, '\ud800'],
+  'split': [None],
+  'metrics': [None, {'a\nb': 1.0}]
+  + [{'l1': x} for x in ([1], True, float('nan'), float('-inf'), 1e300)],
+  'baselines': [{'telea': 3}, {'telea': {'l1': {}}}],
+  'skipped': [{'fid': 3}, ['fid']],
+  'intervals': [None, {'model': [1, 2]}]
+  + [{'model': {'l1': x}} for x in ([1], [2, 1], [1, None], [1, float('inf')])],
+  'provenance': [[], _deep(20), {'a': 'two\nlines'}],
+  'more': [1],
+  'method': ['both'],
+}
+WRONG_SCORE = {
+  'method': [None],
+  'num_images': [None],
+  'resolution': [1.5],
+  'intervals': [{'model': {'l1': [1, 2]}}],
+  'metrics': [{'l1': []}],
+  'step': [1],
+}
+
+
 @pytest.mark.parametrize(
-  'changes',
+  ('found', 'name', 'value'),
   [
-    {'step': 'many'},
-    {'step': True},
-    {'step': -1},
-    {'step': 1.5},
-    {'num_images': 10**400},
-    {'resolution': None},
-    {'model': 'two\nlines'},
-    {'model': 'x' * 1000},
-    {'model': '\ud800'},
-    {'split': None},
-    {'metrics': None},
-    {'metrics': {'l1': [1]}},
-    {'metrics': {'l1': True}},
-    {'metrics': {'l1': float('nan')}},
-    {'metrics': {'l1': float('-inf')}},
-    {'metrics': {'l1': 1e300}},
-    {'metrics': {'a\nb': 1.0}},
-    {'baselines': {'telea': 3}},
-    {'baselines': {'telea': {'l1': {}}}},
-    {'skipped': {'fid': 3}},
-    {'skipped': ['fid']},
-    {'intervals': {'model': [1, 2]}},
-    {'intervals': {'model': {'l1': [1]}}},
-    {'intervals': {'model': {'l1': [2, 1]}}},
-    {'intervals': {'model': {'l1': [1, None]}}},
-    {'intervals': {'model': {'l1': [1, float('inf')]}}},
-    {'intervals': None},
-    {'provenance': []},
-    {'provenance': _deep(20)},
-    {'provenance': {'a': 'two\nlines'}},
-    {'more': 1},
-    {'method': 'both'},
+    (found, name, value)
+    for found, wrong in ((GAN, WRONG), (SCORE, WRONG_SCORE))
+    for name, values in wrong.items()
+    for value in values
   ],
-  ids=repr,
 )
-def test_wrong_fields_are_refused(tmp_path, changes):
-  text = json.dumps(dataclasses.asdict(GAN) | changes)
+def test_wrong_fields_are_refused(tmp_path, found, name, value):
+  text = json.dumps(dataclasses.asdict(found) | {name: value})
   _assert_refused(tmp_path / 'results.json', text)
-
-
-@pytest.mark.parametrize(
-  'changes',
-  [
-    {'method': None},
-    {'num_images': None},
-    {'resolution': 1.5},
-    {'intervals': {'model': {'l1': [1, 2]}}},
-    {'metrics': {'l1': []}},
-    {'step': 1},
-  ],
-  ids=repr,
-)
-def test_wrong_fields_of_scores_are_refused(tmp_path, changes):
-  text = json.dumps(dataclasses.asdict(SCORE) | changes)
-  _assert_refused(tmp_path / 'score.json', text)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Values of images: mean, median, order."""
+
 import numpy as np
 import pytest
 
@@ -43,11 +45,6 @@ def test_what_is_not_counted_adds_nothing_even_as_nan():
 def test_nan_among_the_counted_shows():
   state = _state([0.5, np.nan, 1.0])
   assert np.isnan(state.mean()) and np.isnan(state.median())
-
-
-def test_sums_are_float64():
-  state = _state([2.0**25, 2.0**25, 1.0])
-  assert state.mean() == (2**26 + 1) / 3
 
 
 @pytest.mark.parametrize('length', [0, 2])
