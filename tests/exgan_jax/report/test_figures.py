@@ -16,7 +16,7 @@ SIDE = 16
 
 
 def _gallery(value, names='abcdefgh', kinds=('reference', 'input', 'original')):
-  """Pictures of one grey, that of the result, and darker by the row."""
+  """Returns gray images, darker in each row."""
   pictures = np.full((len(names), SIDE, SIDE, 3), value, np.uint8)
   pictures -= np.arange(len(names), dtype=np.uint8)[:, None, None, None]
   columns = {kind: pictures // 2 for kind in kinds} | {'result': pictures}
@@ -116,7 +116,7 @@ def test_rows_are_jpegs_with_the_eyes_under_the_picture():
   assert height > figures.MAX_ROWS * 1.4 * figures.SHEET_SIDE
 
 
-def test_a_gallery_of_other_results_is_one_clear_line():
+def test_a_gallery_of_other_results_is_refused():
   gallery = _gallery(100)
   figures.check('x.npz', gallery, SIDE)
   with pytest.raises(InputError, match=r'x\.npz: .* 32 px'):

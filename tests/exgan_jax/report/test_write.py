@@ -123,14 +123,14 @@ def test_only_the_newest_step_of_a_run_has_a_row():
   }
 
 
-def test_the_same_weights_twice_are_one_run_and_the_last_counts():
+def test_of_the_same_weights_the_last_results_count():
   text = report([_step(9, weights='w'), _step(9, weights='w', l1_hole=0.05)])
   assert _row(text, 'code') == {'runs': '1', 'L1 of the hole': '0.05000'}
   text = report([_step(9, weights='w'), _step(9, weights='v')])
   assert _row(text, 'code')['runs'] == '2'
 
 
-def test_a_column_that_nobody_has_is_left_out():
+def test_empty_columns_are_left_out():
   assert 'iris' not in report([GAN])
   owed = 'Influence of the reference'
   text = report([GAN, _like('reference', iris_delta_e=5.0)])
@@ -139,7 +139,7 @@ def test_a_column_that_nobody_has_is_left_out():
   assert 'telea' not in _table(text, owed)
 
 
-def test_the_papers_numbers_stand_under_ours():
+def test_the_papers_rows_are_below_ours():
   text = report([_like('code'), GAN])
   keys = list(_table(text, WHOLE))
   another = ', the paper, on another data set (Celeb-ID)'
@@ -165,7 +165,7 @@ def test_the_papers_numbers_stand_under_ours():
   assert '`gan`, the paper, which names no held-out split' in text
 
 
-def test_fid_is_beside_the_papers_and_has_its_n():
+def test_fid_has_its_number_of_images():
   text = report([GAN, _like('code', fid=12.345, inception_score=3.456)])
   row = _row(text, 'code', WHOLE)
   assert (row['FID'], row['Inception Score']) == ('12.35', '3.46')
@@ -178,14 +178,14 @@ def test_fid_is_beside_the_papers_and_has_its_n():
   assert '`code`, 1,500 steps, N = 12' in _table(text, WHOLE)
 
 
-def test_unverified_scores_are_not_beside_the_papers():
+def test_unverified_metrics_have_a_table_of_their_own():
   text = report([_like('code', frechet_distance_unverified=7.0)])
   title = 'Fréchet distance, unverified'
   assert title not in _row(text, 'code', WHOLE)
   assert _row(text, 'code', 'With unverified weights')[title] == '7.00'
 
 
-def test_a_score_joins_the_table_of_as_many_pictures_of_its_size():
+def test_a_score_joins_the_section_with_its_number_of_images():
   row = _row(report([GAN, SCORE]), 'another', WHOLE)
   assert row['L1'] == '0.01500 [0.0140, 0.0160] (+50.0 %)'
   for other in (
@@ -202,13 +202,13 @@ def test_a_score_joins_the_table_of_as_many_pictures_of_its_size():
   assert report([SCORE]).startswith('## Folders')
 
 
-def test_what_was_not_computed_is_told_once_with_its_reason():
+def test_each_reason_is_listed_once():
   text = report([GAN, _like('code'), SCORE])
   assert text.count('fid, inception_score: why') == 1
   assert text.count('why') == 1
 
 
-def test_a_compressor_is_beside_no_paper():
+def test_a_compressor_has_no_rows_of_the_paper():
   metrics = {'l1_eyes': 0.0125, 'verification_auc': 0.93}
   one = dataclasses.replace(
     GAN, model='compressor', protocol='none', metrics=metrics, baselines={}
@@ -221,7 +221,7 @@ def test_a_compressor_is_beside_no_paper():
   assert '## Folders' not in text
 
 
-def test_rows_of_other_records_are_pointed_out():
+def test_rows_of_other_records_have_a_note():
   found = [
     dataclasses.replace(_like(model), provenance={'records_sha256': value})
     for model, value in (('gan', 'a'), ('code', 'a'), ('reference', 'b'))
@@ -230,7 +230,7 @@ def test_rows_of_other_records_are_pointed_out():
   assert 'Not all rows' not in report(found[:2])
 
 
-def test_other_data_have_a_part_of_their_own(tmp_path):
+def test_other_data_sets_have_their_own_section(tmp_path):
   other = dataclasses.replace(GAN, dataset='photo_id')
   paths = []
   for index, one in enumerate((GAN, other)):

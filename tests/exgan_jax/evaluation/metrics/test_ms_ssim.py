@@ -101,7 +101,7 @@ def test_equal_and_constant_pictures(variant, size):
   a = np.random.default_rng(0).random((4, size, size, 3), dtype=np.float32)
   a[1], a[2], a[3] = 0.0, 1.0, 0.3
   np.testing.assert_allclose(_distance(a, a, variant=variant), 0, atol=1e-6)
-  b = a[[3, 2, 1, 0]]  # noise against grey, white against black, and back
+  b = a[[3, 2, 1, 0]]  # noise against gray, white against black, and back
   distance = np.asarray(_distance(a, b, variant=variant))
   assert (distance > 0.1).all() and (distance <= 1).all()
 
