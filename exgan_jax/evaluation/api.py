@@ -24,7 +24,7 @@ import jax
 from exgan_jax import config as config_lib
 from exgan_jax.errors import InputError
 from exgan_jax.evaluation import results as results_lib
-from exgan_jax.evaluation.evaluator import Evaluation, Evaluator
+from exgan_jax.evaluation.evaluator import Evaluator
 from exgan_jax.evaluation.options import BESIDE, Options
 from exgan_jax.evaluation.results import Results
 from exgan_jax.runtime import processes
@@ -115,7 +115,7 @@ def evaluate(
     step = None if newest == _NONE else newest
   evaluation = evaluator(*evaluator.restore(step), folder)
   if output is not None:
-    _save(evaluation, output)
+    evaluation.save(output)
   return evaluation.results
 
 
@@ -180,8 +180,8 @@ def watch(
     if chosen.pictures is not None:
       folder = pathlib.Path(chosen.pictures, f'{step:08d}')
     evaluation = evaluator(*restored, folder)
-    _save(evaluation, path_of(output, step))
-    _save(evaluation, output)
+    evaluation.save(path_of(output, step))
+    evaluation.save(output)
     queue.restart_timeout()
     yield evaluation.results
 
@@ -216,7 +216,7 @@ class _Queue:
     """Returns the oldest checkpoint without results and whether all are done.
 
     Raises:
-      InputError: there are results of something else, or the timeout is over.
+      InputError: there are other results, or the timeout is over.
     """
     steps = steps_of(self._workdir) if evaluator else []
     done = [step for step in steps if evaluator and self._has(step, evaluator)]
@@ -257,8 +257,3 @@ class _Queue:
       source = newest.with_suffix(suffix)
       if source.exists():
         shutil.copyfile(source, self._output.with_suffix(suffix))
-
-
-def _save(evaluation: Evaluation, output: str | pathlib.Path) -> None:
-  if processes.is_first():
-    evaluation.save(output)

@@ -68,9 +68,13 @@ class Evaluation:
   def save(self, output: str | pathlib.Path) -> None:
     """Writes the results, and beside them a sheet, a gallery and a CSV file.
 
+    Only the first process writes.
+
     Raises:
       OSError: a file cannot be written.
     """
+    if not processes.is_first():
+      return
     output, gallery = pathlib.Path(output), self.found.gallery
     sheet = contact_sheet.make_sheet(gallery.columns, gallery.places, side=160)
     contact_sheet.save(sheet, output.with_suffix('.png'))
