@@ -1,8 +1,8 @@
-"""In-painting without a network: what a trained model has to beat.
+"""In-painting without a trained network, as baselines.
 
-Host side, uint8 in and uint8 out. A hole mask is bool or uint8, and what is
-not 0 is hole. Known pixels come back unchanged, and no baseline looks at the
-original's pixels under the hole.
+All run on the host, on uint8 images. A hole mask is bool or uint8, nonzero in
+the hole. Known pixels are returned unchanged, and no baseline reads the pixels
+in the hole.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from PIL import Image
 from exgan_jax.models import inputs, transfer, warp
 
 TELEA_RADIUS = 3
-"""Pixels around each point of the hole that `telea` draws on."""
+"""Neighborhood of each hole pixel that `telea` uses, in pixels."""
 
 _Picture = UInt8[np.ndarray, 'h w 3']
 _Mask = Bool[np.ndarray, 'h w'] | UInt8[np.ndarray, 'h w']
 _PerEye = Float[np.ndarray, '2 2']
+Baseline = Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]
 
 
 def mean_fill(image: _Picture, mask: _Mask) -> _Picture:
-  """Fills the hole with the mean colour of the picture's known pixels.
+  """Fills the hole with the mean color of the known pixels.
 
-  The mean is rounded per channel. A picture without known pixels becomes
-  black.
+  An image without known pixels becomes black.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   result = image.copy()
   known = image[~hole]
-  colour = known.mean(axis=0, dtype=np.float64) if len(known) else np.zeros(3)
-  result[hole] = np.rint(colour).astype(np.uint8)
+  color = known.mean(axis=0, dtype=np.float64) if len(known) else np.zeros(3)
+  result[hole] = np.rint(color).astype(np.uint8)
   return result
 
 
 def telea(image: _Picture, mask: _Mask) -> _Picture:
-  """Continues the known pixels into the hole by fast marching.
+  """Propagates the known pixels into the hole by fast marching.
 
   Telea, "An image inpainting technique based on the fast marching method",
   2004, as implemented by OpenCV, with radius `TELEA_RADIUS`.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   holed = np.where(hole[..., None], np.uint8(0), image)
   return cv2.inpaint(
     holed, hole.astype(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA
@@ -62,29 +62,25 @@ def reference_paste(
   reference_boxes: _PerEye,
   mask: _Mask,
 ) -> _Picture:
-  """Pastes the reference's eye boxes into the holes, each eye into its own.
+  """Pastes the reference's eye boxes into the hole.
 
-  A box holds the pixels x with ex - w/2 <= x < ex + w/2, and rows likewise.
-  Each of the reference's boxes is resized (bilinear, with antialiasing) to
-  the whole box of the same eye in the image, and of that only what lies in
-  the picture and in the mask is used. Where the reference's box leaves its
-  picture, the nearest pixel stands in. Where both boxes overlap, the second
-  eye is on top. A hole pixel in neither box, or in one whose counterpart is
-  empty, gets the colour of `mean_fill`.
+  A box holds the pixels x with ex - w/2 <= x < ex + w/2, and the same for y.
+  Each box of the reference is resized (bilinear, with antialiasing) to the box
+  of the same eye in the image, then clipped to the image and the hole. Boxes
+  that leave the reference are padded by its edge pixels. If both boxes overlap,
+  the right eye is on top. Other hole pixels, and those whose box is empty in
+  the reference, get the color of `mean_fill`.
 
   Args:
-    image: the picture to in-paint.
-    boxes: (w, h) in pixels of the left and the right eye's box.
+    image: the image to in-paint.
+    boxes: (w, h) in pixels of the boxes of the left and the right eye.
     eyes: (x, y) in pixels of the left and the right eye.
-    reference: the picture to take the eyes from, of any size.
+    reference: the reference image, of any size.
     reference_eyes: as `eyes`, in the reference.
     reference_boxes: as `boxes`, in the reference.
-    mask: the hole.
-
-  Returns:
-    The in-painted picture.
+    mask: the hole mask.
   """
-  hole = _as_hole(image, mask)
+  hole = mask != 0
   pasted = mean_fill(image, mask)
   height, width = image.shape[:2]
   for eye in range(2):
@@ -108,27 +104,24 @@ def reference_paste(
 def reference_clone(
   batch: Mapping[str, np.ndarray], mask: np.ndarray
 ) -> np.ndarray:
-  """Lays the reference into the holes, aligned by its eye corners and relit.
+  """Aligns the reference by its eye corners and clones it into the hole.
 
-  The similarity of least squares takes the reference's corners onto the
-  picture's; what it differs from the picture around the hole is continued
-  harmonically into it and added. It is what an untrained transfer model paints.
+  The alignment is the least-squares similarity of the corners. The difference
+  to the image around the hole is interpolated harmonically and added. This is
+  also the output of an untrained transfer model.
 
   Args:
     batch: a host batch with `corners` and `reference_corners`.
-    mask: the holes [B, H, W].
-
-  Returns:
-    The in-painted pictures.
+    mask: the hole masks [B, H, W].
   """
   hole = (mask != 0)[..., None]
   names = (
-    'image', 'eyes', 'corners', 'reference', 'reference_eyes',
-    'reference_corners',
-  )  # fmt: skip
+    *('image', 'eyes', 'corners'),
+    *('reference', 'reference_eyes', 'reference_corners'),
+  )
   painted = np.asarray(_clone({name: batch[name] for name in names}, hole))
-  return np.where(hole & batch['valid'][:, None, None, None], painted,
-                  batch['image'])  # fmt: skip
+  valid = batch['valid'][:, None, None, None]
+  return np.where(hole & valid, painted, batch['image'])
 
 
 @jax.jit
@@ -148,41 +141,27 @@ def _clone(batch: dict[str, jax.Array], hole: jax.Array) -> jax.Array:
   return inputs.to_uint8((cloned + 1.0) / 2.0)
 
 
-def _as_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-    raise ValueError(
-      f'a picture is uint8 [H, W, 3], got {image.dtype} {list(image.shape)}'
-    )
-  if mask.shape != image.shape[:2]:
-    raise ValueError(
-      f'a mask of {list(mask.shape)} does not fit a picture of '
-      f'{list(image.shape)}'
-    )
-  return mask != 0
-
-
 def _box_edges(eye: np.ndarray, box: np.ndarray) -> tuple[int, int, int, int]:
-  """Returns x0, x1, y0, y1 of a box: x0 <= x < x1, perhaps off the picture."""
-  # In float32, like the device's masks, so that both round alike.
-  eye, half = np.float32(eye), np.float32(box) / np.float32(2)
-  low, high = np.ceil(eye - half), np.ceil(eye + half)
+  """Returns x0, x1, y0, y1 of a box with x0 <= x < x1; it may be off-image."""
+  # In float32, to round like the masks on the device.
+  center, half = (np.asarray(x, np.float32) for x in (eye, box))
+  half = half / np.float32(2)
+  low, high = np.ceil(center - half), np.ceil(center + half)
   if not (np.isfinite(low).all() and np.isfinite(high).all()):
     return 0, 0, 0, 0
   return int(low[0]), int(high[0]), int(low[1]), int(high[1])
 
 
 def _cut(image: np.ndarray, eye: np.ndarray, box: np.ndarray) -> np.ndarray:
-  """Cuts out a box, continued by the nearest pixel off the picture."""
+  """Cuts out a box, padded by edge pixels."""
   x0, x1, y0, y1 = _box_edges(eye, box)
   rows = np.clip(np.arange(y0, y1), 0, image.shape[0] - 1)
   columns = np.clip(np.arange(x0, x1), 0, image.shape[1] - 1)
   return image[rows[:, None], columns]
 
 
-def _over_batch(
-  baseline: Callable[..., np.ndarray], *fields: str
-) -> Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]:
-  """Makes a baseline of single pictures one of a host batch and its masks."""
+def _over_batch(baseline: Callable[..., np.ndarray], *fields: str) -> Baseline:
+  """Applies a baseline of single images to the valid images of a batch."""
 
   def over_batch(
     batch: Mapping[str, np.ndarray], mask: np.ndarray
@@ -192,29 +171,24 @@ def _over_batch(
       result[i] = baseline(*(batch[field][i] for field in fields), mask[i])
     return result
 
-  over_batch.__name__ = baseline.__name__
-  over_batch.__doc__ = baseline.__doc__
   return over_batch
 
 
-BASELINES: dict[
-  str, Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]
-] = {
+BASELINES: dict[str, Baseline] = {
   'mean_fill': _over_batch(mean_fill, 'image'),
   'telea': _over_batch(telea, 'image'),
   'reference_paste': _over_batch(
     reference_paste,
-    'image',
-    'boxes',
-    'eyes',
-    'reference',
-    'reference_eyes',
-    'reference_boxes',
+    *('image', 'boxes', 'eyes'),
+    *('reference', 'reference_eyes', 'reference_boxes'),
   ),
   'reference_clone': reference_clone,
 }
-"""Baselines by name; each takes a host batch (`image` and `reference` uint8
-[B, H, W, 3]; `eyes`, `boxes`, `reference_eyes`, `reference_boxes` float32
-[B, 2, 2]; `corners`, `reference_corners` float32 [B, 4, 2]; `valid` bool [B])
-and the hole masks [B, H, W], bool or uint8, and returns the in-painted pictures
-uint8 [B, H, W, 3]. Rows that are not valid come back as they are."""
+"""Baselines by name.
+
+Each takes a host batch (`image` and `reference`, uint8 [B, H, W, 3]; `eyes`,
+`boxes`, `reference_eyes` and `reference_boxes`, float32 [B, 2, 2]; `corners`
+and `reference_corners`, float32 [B, 4, 2]; `valid`, bool [B]) and hole masks
+[B, H, W], and returns the in-painted images, uint8 [B, H, W, 3]. Images that
+are not valid are returned unchanged.
+"""

@@ -1,7 +1,7 @@
-"""What is measured of a batch's pictures, and of all of them together.
+"""The metrics of a batch's images, and of all images together.
 
-`compare` and `score_batch` run on the device and give one value a picture, or
-an eye; `Scores` collects them on the host.
+`compare` and `score_batch` run on the device and return one value per image or
+eye; `Scores` collects them on the host.
 """
 
 from __future__ import annotations
@@ -21,42 +21,41 @@ from exgan_jax.config import Config
 from exgan_jax.evaluation import metrics
 from exgan_jax.evaluation.metrics import Rows, bootstrap
 from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
+from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.models.inputs import eye_codes, to_float
 from exgan_jax.models.networks import Params
 
-NO_TRUTH = 'the split has no picture of the same scene with open eyes'
-NO_STRANGER = 'the split has pictures of one person alone'
+NO_TRUTH = 'the split has no images of the same scenes with open eyes'
+NO_STRANGER = 'the split has images of only one person'
 NO_COMPRESSOR = 'needs a compressor (--compressor)'
-NO_IRISES = 'the data set does not tell where the irises are'
-NO_HOLES = 'no mask of any hole'
+NO_IRISES = 'the data set has no iris positions'
+NO_HOLES = 'no mask has a hole'
 
 PIXELS = ('l1', 'l1_hole', 'ms_ssim', 'ms_ssim_hole')
 CODES = 'code_distance'
 FRECHET = 'frechet_code_distance'
 IRISES = 'iris_delta_e'
-# What is measured with a stranger's reference, too: `<name>_swapped`.
+# Also measured with a stranger's reference, as `<name>_swapped`.
 SWAPPED = ('l1_hole', CODES, IRISES)
 
-# What a process says of its part of a batch, for all of them to know.
-TOLD = ('rows', 'has_truth', 'has_stranger', 'has_hole_at')
+# Passed through `score_batch` so that every process gets them of all images.
+PASSED = ('rows', 'has_truth', 'has_stranger', 'has_hole_at')
 
 Batch = Mapping[str, jax.Array]
 Values = dict[str, jax.Array]
-Metrics = dict[str, float | str | None]
-Intervals = dict[str, list[float]]
 
 
 def compare(variant: str, _: None, batch: Batch) -> Values:
-  """What the pixels of pictures tell.
+  """Returns the metrics of pixels.
 
   Args:
-    variant: of MS-SSIM.
-    _: nothing.
-    batch: `truth` and `painted`, uint8 [b, h, w, 3]; `mask`, bool [b, h, w, 1],
-      true in the hole.
+    variant: variant of MS-SSIM.
+    _: not used.
+    batch: `truth` and `painted`, uint8 [b, h, w, 3]; `mask`, the hole mask,
+      bool [b, h, w, 1].
 
   Returns:
-    float32 [b] for each of `PIXELS`, and the bool [b] `has_hole`.
+    float32 [b] for each of `PIXELS`, and `has_hole`, bool [b].
   """
   truth, painted, mask = batch['truth'], batch['painted'], batch['mask']
   one, other = (x.astype(jnp.float32) / 255.0 for x in (truth, painted))
@@ -73,45 +72,40 @@ def compare(variant: str, _: None, batch: Batch) -> Values:
 
 
 def score_batch(coder: Config, encoder: Params | None, batch: Batch) -> Values:
-  """Every metric of every picture of a batch.
+  """Returns all metrics of the images of a batch.
 
   Args:
-    coder: configuration of the compressor, if there is one, or of the model.
-    encoder: parameters of the compressor's encoder, or None.
-    batch: what `compare` wants; `eyes`, float32 [b, 2, 2], their centres;
-      `irises`, uint8 [b, 2, h, w], their weights; and `TOLD`.
+    coder: configuration of the compressor, or of the model without one.
+    encoder: parameters of the compressor's encoder.
+    batch: the input of `compare`; `eyes`, float32 [b, 2, 2], eye centers;
+      `irises`, uint8 [b, 2, h, w], iris weights; and `PASSED`.
 
   Returns:
-    What `compare` returns; `iris_sums`, int32 [b, 2, 2, 4], of the true and
-    of the painted ones, of each eye; with an encoder `code_distance`,
-    float32 [b], and `codes`, float32 [b, 2, codes], likewise of both; and
-    `TOLD` as it came.
+    The output of `compare`; `iris_sums`, int32 [b, 2, 2, 4], per truth or
+    result and eye; with an encoder `code_distance`, float32 [b], and `codes`,
+    float32 [b, 2, codes], of truth and result; and `PASSED` unchanged.
   """
-  variant = metrics.ms_ssim_variant(coder.resolution)
-  values = compare(variant, None, batch)
+  values = compare(metrics.ms_ssim_variant(coder.resolution), None, batch)
+  both = batch['truth'], batch['painted']
   values['iris_sums'] = jnp.stack(
-    [
-      metrics.iris_sums(batch[name], batch['irises'])
-      for name in ('truth', 'painted')
-    ],
-    axis=1,
+    [metrics.iris_sums(image, batch['irises']) for image in both], axis=1
   )
   if encoder is not None:
     codes = jnp.stack(
       [
-        eye_codes(coder, encoder, to_float(batch[name]), batch['eyes'])
-        for name in ('truth', 'painted')
+        eye_codes(coder, encoder, to_float(image), batch['eyes'])
+        for image in both
       ],
       axis=1,
     )
     values['codes'] = codes
     difference = codes[:, 0] - codes[:, 1]
     values[CODES] = jnp.sqrt(jnp.sum(difference**2, axis=-1))
-  return values | {name: batch[name] for name in TOLD}
+  return values | {name: batch[name] for name in PASSED}
 
 
 class Scores:
-  """The metrics of one method over all pictures."""
+  """The metrics of one method over all images."""
 
   def __init__(self):
     swapped = (f'{name}_swapped' for name in SWAPPED)
@@ -125,13 +119,13 @@ class Scores:
     counted: np.ndarray,
     suffix: str = '',
   ) -> None:
-    """Adds the counted pictures of a batch.
+    """Adds the counted images of a batch.
 
     Args:
-      values: what `compare` or `score_batch` returned.
-      rows: int [b], the pictures' places among all.
+      values: output of `compare` or `score_batch`.
+      rows: int [b], rows of the images in the evaluation.
       counted: bool [b].
-      suffix: `_swapped` for pictures that were painted after a stranger.
+      suffix: `_swapped` for images painted with a stranger's reference.
     """
     values = dict(values)
     if (sums := values.get('iris_sums')) is not None:
@@ -148,42 +142,41 @@ class Scores:
       new = Rows.from_values(places, value, counts)
       self._states[name + suffix] = self._states[name + suffix].merge(new)
     if 'codes' in values and not suffix:
-      self._add_codes(values['codes'], counted)
-
-  def _add_codes(self, codes: np.ndarray, counted: np.ndarray) -> None:
-    new = [Gaussian.from_values(codes[:, i], counted) for i in range(2)]
-    before = self._gaussians or [Gaussian.empty(codes.shape[-1])] * 2
-    self._gaussians = tuple(
-      a.merge(b) for a, b in zip(before, new, strict=True)
-    )
+      true, painted = (
+        Gaussian.from_values(values['codes'][:, i], counted) for i in range(2)
+      )
+      if self._gaussians:
+        true = self._gaussians[0].merge(true)
+        painted = self._gaussians[1].merge(painted)
+      self._gaussians = true, painted
 
   def compute(self, variant: str | None) -> Metrics:
-    """The `metrics` object of results.json.
+    """Returns the `metrics` object of results.json.
 
     Args:
-      variant: of MS-SSIM.
+      variant: variant of MS-SSIM.
     """
-    found = {
-      name: state.median() if name.startswith(IRISES) else state.mean()
-      for name, state in self._states.items()
-    }
-    right, swapped = found['l1_hole'], found['l1_hole_swapped']
-    codes = None
+    found: Metrics = {}
+    for name, state in self._states.items():
+      is_iris = name.startswith(IRISES)
+      found[name] = state.median() if is_iris else state.mean()
+    right, swapped = (
+      self._states[name].mean() for name in ('l1_hole', 'l1_hole_swapped')
+    )
+    # 1 where the reference does not matter.
+    found['l1_hole_swapped_ratio'] = (
+      swapped / right if right and swapped else None
+    )
+    found[FRECHET] = None
     if self._gaussians and self._gaussians[0].count > 1:
-      codes = frechet_distance(*self._gaussians)
-    return {
-      **found,
-      # 1 where the reference does not matter.
-      'l1_hole_swapped_ratio': swapped / right if right and swapped else None,
-      FRECHET: codes,
-      'ms_ssim_variant': variant,
-    }
+      found[FRECHET] = frechet_distance(*self._gaussians)
+    return found | {'ms_ssim_variant': variant}
 
   def intervals(self, people: np.ndarray) -> Intervals:
-    """Bootstrap intervals, where there are pictures of several people.
+    """Returns bootstrap intervals, if there are images of several people.
 
     Args:
-      people: int [n], whose picture each row is.
+      people: int [n], the person of each row.
     """
     found = {}
     for name, state in self._states.items():
@@ -201,7 +194,7 @@ class Scores:
     return found
 
   def skipped(self, *, has_encoder: bool) -> dict[str, str]:
-    """Why metrics of a split's pictures are None."""
+    """Returns why metrics are None."""
     reasons = {}
     found = self.compute(variant='')
     for name, value in found.items():
@@ -214,7 +207,7 @@ class Scores:
       elif name.startswith(IRISES) and found[IRISES] is None:
         reasons[name] = NO_IRISES
       elif name == FRECHET:
-        reasons[name] = 'takes at least 2 pictures'
+        reasons[name] = 'needs at least 2 images'
       elif name.startswith(('l1_hole', 'ms_ssim_hole')) and (
         not found['l1_hole']
       ):
@@ -224,20 +217,22 @@ class Scores:
     return reasons
 
   def columns(self, number: int) -> dict[str, np.ndarray]:
-    """A value a picture, float64 [number], NaN where there is none.
+    """Returns one value per image, float64 [number], NaN where there is none.
 
-    What is measured of each eye has two columns.
+    A metric of eyes has two columns, `_left` and `_right`.
     """
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name, state in self._states.items():
       if not len(state):
         continue
+      names = [name]
+      if name.startswith(IRISES):
+        names = [f'{name}_left', f'{name}_right']
       rows, values = state.ordered()
-      each = 2 if name.startswith(IRISES) else 1
-      column = np.full(each * number, np.nan)
-      column[rows] = values
-      names = [name] if each == 1 else [f'{name}_left', f'{name}_right']
-      columns |= dict(zip(names, column.reshape(number, each).T, strict=True))
+      flat = np.full(len(names) * number, np.nan)
+      flat[rows] = values
+      by_name = flat.reshape(number, len(names)).T
+      columns |= dict(zip(names, by_name, strict=True))
     return columns
 
 
@@ -246,16 +241,16 @@ def save_csv(
   titles: Mapping[str, Sequence[Any]],
   scores: Mapping[str, Scores],
 ) -> None:
-  """Writes a line a picture, whole or not at all, making the folder.
+  """Writes one line per image atomically, creating the folder.
 
   Args:
-    path: of the file.
-    titles: the columns that say which picture it is.
-    scores: of the model, under the name '', and of other methods, whose
-      columns are `<method>/<metric>`.
+    path: path of the file.
+    titles: the columns that identify an image.
+    scores: scores of the model, under '', and of other methods, whose columns
+      are `<method>/<metric>`.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   number = len(next(iter(titles.values())))
   columns = dict(titles)

@@ -1,8 +1,9 @@
-"""How well eyes come back from their codes, and codes tell people apart."""
+"""Evaluates a compressor: its reconstructions of eyes, and its codes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +12,17 @@ from jax.sharding import Mesh
 from exgan_jax.config import Config
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import metrics
-from exgan_jax.evaluation.collect import Metrics
-from exgan_jax.evaluation.gallery import Gallery
+from exgan_jax.evaluation.inception_features import Gaussians
 from exgan_jax.evaluation.metrics import Rows
-from exgan_jax.evaluation.painter_evaluation import gallery_of
+from exgan_jax.evaluation.painter_evaluation import MODEL, Found, gallery_of
+from exgan_jax.evaluation.results import Metrics
 from exgan_jax.models import masks
 from exgan_jax.models.inputs import eye_codes, to_float, to_uint8
-from exgan_jax.models.networks import Model
+from exgan_jax.models.networks import Model, Params
 from exgan_jax.models.paint import make_paint_step
 from exgan_jax.runtime import sharding
+
+NO_IMAGES = 'a compressor in-paints no images'
 
 
 class CompressorEvaluation:
@@ -51,24 +54,35 @@ class CompressorEvaluation:
   def __call__(
     self,
     model: Model,
-    batches: Iterator[EvaluationBatch],
+    encoder: Params | None,
+    batches: Iterable[EvaluationBatch],
     listing: Listing,
-  ) -> tuple[Metrics, Gallery]:
-    """Returns `l1_eyes` and `verification_auc`, and some pictures."""
+    *,
+    originals: Gaussians | None = None,
+    folder: pathlib.Path | None = None,
+  ) -> Found:
+    """Returns `l1_eyes` and `verification_auc`.
+
+    Has the signature of `PainterEvaluation`, but uses only `model`, `batches`
+    and `listing`.
+    """
     errors, codes, gallery = Rows(), Rows(), None
     for batch in batches:
       sent = sharding.to_device(batch.inputs | {'rows': batch.rows}, self._mesh)
       rows = sent.pop('rows')
-      drawn, found = self._judge(model, (sent, rows))
-      found = jax.device_get(found)
-      rows, valid = found['rows'], found['valid']
-      errors = errors.merge(Rows.from_values(rows, found['l1'], valid))
-      codes = codes.merge(Rows.from_values(rows, found['code'], valid))
+      drawn, values = self._judge(model, (sent, rows))
+      values = jax.device_get(values)
+      rows, valid = values['rows'], values['valid']
+      errors = errors.merge(Rows.from_values(rows, values['l1'], valid))
+      codes = codes.merge(Rows.from_values(rows, values['code'], valid))
       if gallery is None:
         columns = {
           'original': batch.inputs['image'],
           'drawn': sharding.local_part(drawn),
         }
         gallery = gallery_of(batch, columns, listing)
+    assert gallery is not None, 'a split has at least one image'
     auc = metrics.verification_auc(codes.ordered()[1], listing.identities)
-    return {'l1_eyes': errors.mean(), 'verification_auc': auc}, gallery
+    found: Metrics = {'l1_eyes': errors.mean(), 'verification_auc': auc}
+    skipped = dict.fromkeys(('fid', 'inception_score'), NO_IMAGES)
+    return Found({MODEL: found | dict.fromkeys(skipped)}, skipped, gallery)

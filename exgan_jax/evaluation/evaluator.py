@@ -1,28 +1,23 @@
-"""Evaluates checkpoints of a run; what is compiled serves for all of them."""
+"""Evaluates checkpoints of one run, compiling only once."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
 
 from exgan_jax import config as config_lib
 from exgan_jax import contact_sheet
 from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
-from exgan_jax.errors import InputError
-from exgan_jax.evaluation import collect, metrics, real_statistics
-from exgan_jax.evaluation.collect import Scores
+from exgan_jax.evaluation import collect
 from exgan_jax.evaluation.compressor_evaluation import CompressorEvaluation
-from exgan_jax.evaluation.gallery import SUFFIX, Gallery
+from exgan_jax.evaluation.gallery import SUFFIX
 from exgan_jax.evaluation.inception_features import (
-  Extractor,
   Gaussians,
   make_extractor,
 )
@@ -31,70 +26,71 @@ from exgan_jax.evaluation.metrics.inception_score import SHUFFLE_SEED, SPLITS
 from exgan_jax.evaluation.options import Options
 from exgan_jax.evaluation.painter_evaluation import (
   MODEL,
-  ORIGINAL,
+  Found,
   PainterEvaluation,
 )
+from exgan_jax.evaluation.real_statistics import Store
 from exgan_jax.evaluation.results import Results, provenance_of, weights_hash
 from exgan_jax.face_records import progress
-from exgan_jax.models.networks import Model, Params
-from exgan_jax.runtime import sharding
+from exgan_jax.models.networks import Model
+from exgan_jax.runtime import processes, sharding
 from exgan_jax.training.checkpoint import Checkpoints, restore_encoder
-
-logger = logging.getLogger(__name__)
-
-NO_PICTURE = 'a compressor paints no picture'
 
 
 def provenance_of_intervals(units: str) -> dict[str, Any]:
-  """How intervals are found; of whom people or pictures are drawn."""
-  drawn = {'level': bootstrap.LEVEL, 'of': units, 'seed': bootstrap.SEED}
+  """Describes how intervals are computed; `units` are what is resampled."""
   return {
     'means': {'resamples': bootstrap.RESAMPLES, 'kind': 'percentiles'},
     'frechet': {
       'resamples': frechet_sampling.RESAMPLES,
       'kind': f'{frechet_sampling.DEVIATIONS} standard deviations',
     },
-    **drawn,
+    'level': bootstrap.LEVEL,
+    'of': units,
+    'seed': bootstrap.SEED,
   }
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What an evaluation found, and what it looked at.
+  """The results of one checkpoint and everything saved beside them.
 
   Attributes:
-    results: the numbers.
-    gallery: some pictures.
-    listing: which pictures were evaluated.
-    scores: of each picture, of the model under the name '' and the baselines.
+    results: the content of results.json.
+    listing: all images that were evaluated.
+    found: the gallery and the values of each image.
   """
 
   results: Results
-  gallery: Gallery
   listing: Listing
-  scores: dict[str, Scores]
+  found: Found
 
   def save(self, output: str | pathlib.Path) -> None:
-    """Writes the results, and beside them a sheet, pictures, and a CSV file.
+    """Writes the results, and beside them a sheet, a gallery and a CSV file.
+
+    Only the first process writes.
 
     Raises:
-      OSError: they cannot be written.
+      OSError: a file cannot be written.
     """
-    output = pathlib.Path(output)
-    shown, places = self.gallery.columns, self.gallery.places
-    contact_sheet.save(
-      contact_sheet.make_sheet(shown, places, side=160),
-      output.with_suffix('.png'),
-    )
-    self.gallery.save(output.with_suffix(SUFFIX))
-    if self.scores:
+    if not processes.is_first():
+      return
+    output, gallery = pathlib.Path(output), self.found.gallery
+    sheet = contact_sheet.make_sheet(gallery.columns, gallery.places, side=160)
+    contact_sheet.save(sheet, output.with_suffix('.png'))
+    gallery.save(output.with_suffix(SUFFIX))
+    if self.found.scores:
       titles = {
         'picture': range(len(self.listing.filenames)),
         'filename': self.listing.filenames,
         'identity': self.listing.identities,
       }
-      collect.save_csv(output.with_suffix('.csv'), titles, self.scores)
-    # Last: what follows a run takes it as the sign that all is there.
+      scores = {
+        '' if name == MODEL else name: score
+        for name, score in self.found.scores.items()
+      }
+      collect.save_csv(output.with_suffix('.csv'), titles, scores)
+    # Last, because `watch` takes it as the sign that everything is there.
     self.results.save(output)
 
 
@@ -104,7 +100,7 @@ class Evaluator:
   Args:
     workdir: folder of the run.
     data_dir: folder of the built data sets.
-    options: how.
+    options: evaluation options.
 
   Raises:
     InputError: there is no such run, data set or split, an option does not
@@ -125,31 +121,49 @@ class Evaluator:
     split = options.split
     self._records = train_batches.Records(str(data_dir), config.dataset, split)
     self._records.check_resolution(config.resolution)
-    positions = eval_batches.evaluation_positions(self._records, split)
-    self._positions = positions
-    self._extractor = make_extractor(
+    self._positions = eval_batches.evaluation_positions(self._records, split)
+    extractor = make_extractor(
       self._mesh, options.inception, options.unverified_inception
     )
-    self._coder, self._encoder = config, None
+    self._inception_sha256 = extractor.sha256 if extractor else None
+    coder, self._encoder = config, None
     if options.compressor is not None:
-      self._coder, self._encoder = restore_encoder(
+      coder, self._encoder = restore_encoder(
         options.compressor, config, self._mesh, 'resolution'
       )
-    if config.preset == 'compressor':
+    self._evaluation: CompressorEvaluation | PainterEvaluation
+    self._is_compressor = config.preset == 'compressor'
+    if self._is_compressor:
       self._evaluation = CompressorEvaluation(config, self._mesh)
     else:
       self._evaluation = PainterEvaluation(
-        config, self._mesh, self._coder, self._extractor,
+        config,
+        self._mesh,
+        coder,
+        extractor,
         with_baselines=options.baselines,
-      )  # fmt: skip
-    self._listing = eval_batches.listing(self._records, positions)
-    self._originals = self._kept_originals()
+      )
+    self._listing = eval_batches.listing(self._records, self._positions)
+    self._store: Store | None = None
+    self._originals: Gaussians | None = None
+    if extractor:
+      provenance = {
+        'dataset': config.dataset,
+        'dataset_version': self._records.version,
+        'split': split,
+        'resolution': config.resolution,
+        'num_images': len(self._positions),
+        'records_sha256': self._records.digest(range(len(self._records))),
+        'inception_sha256': extractor.sha256,
+      }
+      self._store = Store(provenance, options.real_statistics)
+      self._originals = self._store.load()
 
   def restore(self, step: int | None = None) -> tuple[int, Model]:
-    """Reads a checkpoint, that of a step or the newest.
+    """Reads the checkpoint of a step, by default the newest.
 
     Raises:
-      MissingCheckpointError: there is none that can be read.
+      MissingCheckpointError: there is no readable checkpoint.
       InputError: it does not fit the configuration.
     """
     with Checkpoints(self._workdir) as checkpoints:
@@ -161,28 +175,30 @@ class Evaluator:
     """Evaluates what `restore` returned.
 
     Args:
-      step: of the checkpoint.
-      model: what it holds.
-      folder: where to write every picture, if anywhere.
+      step: step of the checkpoint.
+      model: the restored model.
+      folder: folder to write every image to.
 
     Raises:
       InputError: a record is damaged.
-      OSError: pictures or statistics cannot be written.
+      OSError: images or statistics cannot be written.
     """
-    encoder = self._encoder
-    if self.config.preset == 'compressor':
-      protocol, encoder = 'none', model.generator['encoder']
-      found, gallery = self._evaluation(model, self._batches(), self._listing)
-      skipped = dict.fromkeys(('fid', 'inception_score'), NO_PICTURE)
-      found = {MODEL: found | dict.fromkeys(skipped)}
-      intervals, of_each = {}, {}
+    if self._is_compressor:
+      encoder = model.generator['encoder']
     else:
-      protocol = self._options.protocol
       # A code model has an encoder of its own.
-      encoder = encoder or model.encoder or None
-      of_each, found, intervals, skipped, gallery = self._paint(
-        model, encoder, folder
-      )
+      encoder = self._encoder or model.encoder or None
+    found = self._evaluation(
+      model,
+      encoder,
+      self._batches(),
+      self._listing,
+      originals=self._originals,
+      folder=folder,
+    )
+    if self._store and not self._originals and found.originals:
+      self._originals = found.originals
+      self._store.save(found.originals)
     results = Results(
       model=self.config.preset,
       step=step,
@@ -190,52 +206,30 @@ class Evaluator:
       split=self._options.split,
       resolution=self.config.resolution,
       num_images=len(self._positions),
-      protocol=protocol,
-      metrics=found.pop(MODEL),
-      skipped=skipped,
-      baselines=found,
-      provenance=provenance_of(self.config, model, self._records, encoder)
-      | self._how(),
-      intervals=intervals,
+      protocol='none' if self._is_compressor else self._options.protocol,
+      metrics=found.metrics[MODEL],
+      skipped=found.skipped,
+      baselines={
+        name: values for name, values in found.metrics.items() if name != MODEL
+      },
+      provenance={
+        **provenance_of(self.config, model, self._records, encoder),
+        'inception_sha256': self._inception_sha256,
+        'inception_score': {'splits': SPLITS, 'shuffle_seed': SHUFFLE_SEED},
+        'intervals': provenance_of_intervals('people'),
+      },
+      intervals=found.intervals,
     )
-    return Evaluation(results, gallery, self._listing, of_each)
-
-  def _paint(
-    self, model: Model, encoder: Params | None, folder: pathlib.Path | None
-  ) -> tuple:
-    pass_ = self._evaluation(
-      model,
-      encoder,
-      self._batches(),
-      self._listing,
-      look_at_originals=self._originals is None,
-      folder=folder,
-    )
-    if self._extractor is not None and self._originals is None:
-      self._originals = pass_.seen[ORIGINAL].gaussians
-      self._keep_originals()
-    people = self._listing.people
-    variant = metrics.ms_ssim_variant(self.config.resolution)
-    skipped = pass_.scores[MODEL].skipped(has_encoder=encoder is not None)
-    found, intervals = {}, {}
-    for name, score in pass_.scores.items():
-      of_network, spread, reasons = pass_.seen[name].metrics(
-        self._originals, self._extractor, people
-      )
-      found[name] = score.compute(variant) | of_network
-      intervals[name] = score.intervals(people) | spread
-      skipped |= reasons
-    of_each = {
-      '' if name == MODEL else name: score
-      for name, score in pass_.scores.items()
-    }
-    return of_each, found, intervals, skipped, pass_.gallery
+    return Evaluation(results, self._listing, found)
 
   def _batches(self) -> Iterator[EvaluationBatch]:
-    total, done = len(self._positions), 0
-    is_first = jax.process_index() == 0
+    """Yields this process's part of each batch and shows the progress."""
+    remaining = len(self._positions)
     with progress.bar(
-      total=total, unit='img', desc=self._options.split, disable=not is_first
+      total=remaining,
+      unit='img',
+      desc=self._options.split,
+      disable=not processes.is_first(),
     ) as bar:
       for batch in eval_batches.evaluation_batches(
         self._records,
@@ -248,86 +242,27 @@ class Evaluator:
         process_count=jax.process_count(),
       ):
         yield batch
-        new = min(self._batch_size, total - done)
-        done += new
-        bar.update(new)
-
-  def _how(self) -> dict[str, Any]:
-    """What of the results' provenance is the evaluation's."""
-    extractor: Extractor | None = self._extractor
-    return {
-      'inception_sha256': extractor.sha256 if extractor else None,
-      'inception_score': {'splits': SPLITS, 'shuffle_seed': SHUFFLE_SEED},
-      'intervals': provenance_of_intervals('people'),
-    }
+        bar.update(min(self._batch_size, remaining))
+        remaining -= self._batch_size
 
   @functools.cached_property
   def _encoder_sha256(self) -> str | None:
-    """Of the compressor that was named, where it takes part."""
-    if self._encoder is None or self.config.preset == 'compressor':
+    """Hash of the compressor named in the options, if it is used."""
+    if self._encoder is None or self._is_compressor:
       return None
     return weights_hash(self._encoder)
 
-  @functools.cached_property
-  def _originals_provenance(self) -> dict[str, Any]:
-    return {
-      'dataset': self.config.dataset,
-      'dataset_version': self._records.version,
-      'split': self._options.split,
-      'resolution': self.config.resolution,
-      'num_images': len(self._positions),
-      'records_sha256': self._records.digest(range(len(self._records))),
-      'inception_sha256': self._extractor.sha256,
-    }
-
-  def _originals_path(self) -> pathlib.Path:
-    if self._options.real_statistics is not None:
-      return pathlib.Path(self._options.real_statistics)
-    return real_statistics.cached(self._originals_provenance)
-
-  def _kept_originals(self) -> Gaussians | None:
-    """The originals' statistics where they have been kept."""
-    if self._extractor is None:
-      return None
-    path, found = self._originals_path(), None
-    if path.is_file():
-      try:
-        found = real_statistics.load(path, self._originals_provenance)
-      except InputError as error:
-        if self._options.real_statistics is not None:
-          raise
-        logger.warning('%s: it is made anew', error)
-    if jax.process_count() > 1:
-      # Either all of them look at the originals, or none.
-      all_found = multihost_utils.process_allgather(found is not None)
-      found = found if all_found.all() else None
-    return found
-
-  def _keep_originals(self) -> None:
-    fewest = min(gaussian.count for gaussian in self._originals.values())
-    if jax.process_index() or not fewest:
-      return
-    path = self._originals_path()
-    try:
-      real_statistics.save(path, self._originals, self._originals_provenance)
-    except OSError as error:
-      if self._options.real_statistics is not None:
-        raise
-      logger.warning('cannot keep %s: %s', path, error.strerror)
-
-  def made(self, found: Results) -> bool:
-    """Whether results are of this run, pictures and options."""
-    extractor = self._extractor
-    told = found.provenance
-    # A compressor is compared with nothing.
-    compared = bool(found.baselines) or self.config.preset == 'compressor'
+  def has_made(self, found: Results) -> bool:
+    """Returns whether results are of this run, data and options."""
+    provenance = found.provenance
+    # A compressor has no baselines.
+    compared = bool(found.baselines) or self._is_compressor
     return (
       found.split == self._options.split
       and found.protocol in (self._options.protocol, 'none')
       and compared >= self._options.baselines
-      and self._encoder_sha256 in (None, told.get('encoder_sha256'))
-      and told.get('config_sha256') == config_lib.fingerprint(self.config)
-      and told.get('records_sha256') == self._records.fingerprint()
-      and told.get('inception_sha256')
-      == (extractor.sha256 if extractor else None)
+      and self._encoder_sha256 in (None, provenance.get('encoder_sha256'))
+      and provenance.get('config_sha256') == config_lib.fingerprint(self.config)
+      and provenance.get('records_sha256') == self._records.fingerprint()
+      and provenance.get('inception_sha256') == self._inception_sha256
     )

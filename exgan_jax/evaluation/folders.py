@@ -1,16 +1,15 @@
-"""The metrics of two folders of pictures, whoever made them.
+"""The metrics of two folders of images, whatever method made them.
 
-So the results of any other method stand in the same table as our own: those of
-`exgan evaluate --pictures` get the very numbers that the evaluation gave.
+Results of other methods can so be compared with ours: the images that `exgan
+evaluate --pictures` writes get the same numbers as the evaluation.
 """
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -34,19 +33,13 @@ SUFFIXES = (
   *('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.pnm', '.ppm'),
   *('.tif', '.tiff', '.webp'),
 )
+# Brighter pixels of a mask image are the hole.
 HALF = 128
-NO_MASKS = 'needs the masks of the holes (--masks)'
+NO_MASKS = 'needs hole masks (--masks)'
 
 Size = tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-  """An original, what a method made of it, and where it was to paint."""
-
-  original: pathlib.Path
-  result: pathlib.Path
-  mask: pathlib.Path | None
+# The original (`truth`), the result (`painted`) and maybe the hole mask.
+Paths = dict[str, pathlib.Path]
 
 
 def score(
@@ -60,33 +53,33 @@ def score(
   unverified_inception: str | pathlib.Path | None = None,
   batch_size: int = 32,
 ) -> Score:
-  """Scores the pictures of a folder against their originals.
+  """Scores the images of a folder against their originals.
 
-  Pictures are paired by their names without suffix, and may lie in
-  sub-folders. Intervals are over pictures, as nobody tells whose they are.
+  Images are paired by their names without suffix, sub-folders included.
+  Intervals are over images, because the people are not known.
 
   Args:
-    originals: folder of the original pictures.
-    results_folder: folder of what a method made of each.
-    masks: folder of the holes, white on black.
-    method: its name; by default that of its folder.
-    output: where to write the score as JSON, if anywhere, and a line a picture
-      (.csv) beside it.
+    originals: folder of the original images.
+    results_folder: folder of a method's results.
+    masks: folder of the hole masks, white on black.
+    method: name of the method; by default that of its folder.
+    output: path of the JSON file with the score; the values of each image
+      (.csv) are written beside it.
     inception: path of the published Inception weights, for FID and the
       Inception Score, or `download`.
-    unverified_inception: path of other weights in that layout.
-    batch_size: pictures at once, over all devices.
+    unverified_inception: path of other weights in the same layout.
+    batch_size: images per batch, over all devices.
 
   Returns:
-    The metrics, as far as pictures alone tell them.
+    The metrics that can be computed from images alone.
 
   Raises:
-    InputError: a folder has no picture, a picture no partner or one of another
-      size, or cannot be read.
+    InputError: a folder has no images, or an image has no partner, has another
+      size than its partner, or cannot be read.
     OSError: the score cannot be written.
   """
   if jax.process_count() > 1:
-    raise InputError('`exgan score` runs in one process')
+    raise InputError('`exgan score` cannot run in several processes')
   if output is not None:
     check_output(output)
   method = method or pathlib.Path(results_folder).resolve().name
@@ -96,12 +89,11 @@ def score(
   size = sharding.divisible(batch_size)
   mesh = sharding.make_mesh(size)
   extractor = make_extractor(mesh, inception, unverified_inception)
-  sizes = {name: _size(pair) for name, pair in pairs.items()}
-  shorter = {min(found) for found in sizes.values()}
+  sizes = [_size(paths) for paths in pairs.values()]
+  shorter = set(map(min, sizes))
   variant = metrics.ms_ssim_variant(min(shorter))
-  compare = functools.partial(collect.compare, variant)
   compare = jax.jit(
-    sharding.one_by_one(compare, mesh),
+    sharding.one_by_one(functools.partial(collect.compare, variant), mesh),
     out_shardings=sharding.replicated(mesh),
   )
   found = collect.Scores()
@@ -109,7 +101,7 @@ def score(
     name: Distribution(len(pairs), is_original=name == 'truth')
     for name in ('truth', 'painted')
   }
-  for rows, valid, arrays in _batches(pairs, sizes, size):
+  for rows, valid, arrays in _batches(list(pairs.values()), sizes, size):
     boxes, has_hole = masks_lib.hole_boxes(arrays['mask'])
     sent = sharding.to_device(arrays | {'boxes': boxes}, mesh)
     found.add(jax.device_get(compare(None, sent)), rows, valid)
@@ -132,8 +124,8 @@ def score(
     resolution=min(shorter) if len(shorter) == 1 else None,
     metrics=values | of_network,
     skipped=skipped,
-    provenance=results.environment()
-    | {
+    provenance={
+      **results.environment(),
       'inception_sha256': extractor.sha256 if extractor else None,
       'intervals': provenance_of_intervals('pictures'),
     },
@@ -151,25 +143,31 @@ def _pairs(
   originals: str | pathlib.Path,
   results_folder: str | pathlib.Path,
   masks: str | pathlib.Path | None,
-) -> dict[str, Pair]:
-  """The pairs by their names, in order."""
-  wanted, found = _pictures(originals), _pictures(results_folder)
-  holes = _pictures(masks) if masks is not None else {}
-  _check_partners(wanted, found, results_folder)
-  _check_partners(found, wanted, originals)
+) -> dict[str, Paths]:
+  """Returns the pairs by name, sorted."""
+  folders = {'truth': originals, 'painted': results_folder}
   if masks is not None:
-    _check_partners(wanted, holes, masks)
+    folders['mask'] = masks
+  found = {kind: _pictures(folder) for kind, folder in folders.items()}
+  checks = [(kind, 'truth') for kind in folders] + [('truth', 'painted')]
+  for kind, other in checks:
+    missing = sorted(found[other].keys() - found[kind].keys())
+    if missing:
+      more = f' (nor of {len(missing) - 1} more)' if missing[1:] else ''
+      path = found[other][missing[0]]
+      raise InputError(f'{folders[kind]} has no partner of {path}{more}')
   return {
-    name: Pair(wanted[name], found[name], holes.get(name))
-    for name in sorted(wanted)
+    name: {kind: found[kind][name] for kind in folders}
+    for name in sorted(found['truth'])
   }
 
 
 def _pictures(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
+  """Returns the images of a folder by their names without suffix."""
   folder = pathlib.Path(folder)
   if not folder.is_dir():
-    raise InputError(f'{folder} is no folder')
-  found = {}
+    raise InputError(f'{folder} is not a folder')
+  found: dict[str, pathlib.Path] = {}
   for path in sorted(folder.rglob('*')):
     inside = path.relative_to(folder)
     hidden = any(part.startswith('.') for part in inside.parts)
@@ -178,31 +176,19 @@ def _pictures(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
     name = inside.with_suffix('').as_posix()
     if name in found:
       raise InputError(
-        f'{folder} has two pictures of the name {name}: {found[name].name} and'
+        f'{folder} has two images named {name}: {found[name].name} and'
         f' {path.name}'
       )
     found[name] = path
   if not found:
-    raise InputError(f'{folder} holds no picture')
+    raise InputError(f'{folder} holds no images')
   return found
 
 
-def _check_partners(
-  wanted: Mapping[str, pathlib.Path],
-  found: Mapping[str, pathlib.Path],
-  folder: str | pathlib.Path,
-) -> None:
-  missing = [path for name, path in wanted.items() if name not in found]
-  if missing:
-    more = f' (and of {len(missing) - 1} more)' if len(missing) > 1 else ''
-    raise InputError(f'{folder} has no partner of {missing[0]}{more}')
-
-
-def _size(pair: Pair) -> Size:
+def _size(paths: Paths) -> Size:
+  """Returns the height and width of all images of a pair."""
   sizes = {}
-  for path in (pair.original, pair.result, pair.mask):
-    if path is None:
-      continue
+  for path in paths.values():
     try:
       sizes[path] = picture_size(path)
     except UnusablePictureError as error:
@@ -211,52 +197,45 @@ def _size(pair: Pair) -> Size:
   for path, other in others:
     if other != size:
       raise InputError(
-        f'{path} has {other[1]} x {other[0]} pixels, {first}'
+        f'{path} has {other[1]} x {other[0]} pixels, but {first} has'
         f' {size[1]} x {size[0]}'
       )
   return size
 
 
 def _batches(
-  pairs: Mapping[str, Pair], sizes: Mapping[str, Size], batch_size: int
+  pairs: Sequence[Paths], sizes: Sequence[Size], batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-  """Rows, which of them are valid, and pictures; all of a batch of one size."""
+  """Yields rows, which of them are valid, and images, all of one size."""
   rows_of = collections.defaultdict(list)
-  for row, name in enumerate(pairs):
-    rows_of[sizes[name]].append(row)
-  listed = list(pairs.values())
-  with progress.bar(total=len(listed), unit='img', desc='score') as bar:
+  for row, size in enumerate(sizes):
+    rows_of[size].append(row)
+  with progress.bar(total=len(pairs), unit='img', desc='score') as bar:
     for size, rows in rows_of.items():
       side = min(batch_size, sharding.divisible(len(rows)))
       for start in range(0, len(rows), side):
         part = rows[start : start + side]
-        padded = np.asarray(part + part[-1:] * (side - len(part)))
-        valid = np.arange(side) < len(part)
-        read = {row: _read(listed[row], size) for row in part}
-        yield (
-          padded,
-          valid,
-          {
-            name: np.stack([read[row][name] for row in padded.tolist()])
-            for name in read[part[0]]
-          },
-        )
+        read = [_read(pairs[row], size) for row in part]
+        missing = side - len(part)
+        padded = np.asarray(part + part[-1:] * missing)
+        read += read[-1:] * missing
+        arrays = {
+          name: np.stack([one[name] for one in read]) for name in read[0]
+        }
+        yield padded, np.arange(side) < len(part), arrays
         bar.update(len(part))
 
 
-def _read(pair: Pair, size: Size) -> dict[str, np.ndarray]:
-  original, result = (_picture(x, size) for x in (pair.original, pair.result))
+def _read(paths: Paths, size: Size) -> dict[str, np.ndarray]:
+  images = {}
+  for kind, path in paths.items():
+    try:
+      images[kind] = read_picture(path)
+    except UnusablePictureError as error:
+      raise InputError(f'{path}: {error}') from error
+    if images[kind].shape[:2] != size:
+      raise InputError(f'{path} is rotated by its EXIF orientation')
   mask = np.zeros((*size, 1), bool)
-  if pair.mask is not None:
-    mask = _picture(pair.mask, size).max(axis=2, keepdims=True) >= HALF
-  return {'truth': original, 'painted': result, 'mask': mask}
-
-
-def _picture(path: pathlib.Path, size: Size) -> np.ndarray:
-  try:
-    picture = read_picture(path)
-  except UnusablePictureError as error:
-    raise InputError(f'{path}: {error}') from error
-  if picture.shape[:2] != size:
-    raise InputError(f'{path} lies on its side')
-  return picture
+  if 'mask' in images:
+    mask = images['mask'].max(axis=2, keepdims=True) >= HALF
+  return images | {'mask': mask}

@@ -1,6 +1,6 @@
-"""Some of the pictures of an evaluation, in a file beside its results.
+"""Some images of an evaluation, in a file beside its results.
 
-The report puts them side by side; a sheet shows those of one model.
+The report compares the galleries of several models.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ _PLACES, _COLUMNS, _NAMES = 'places/', 'columns/', 'filenames'
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-  """Pictures of a few scenes.
+  """Images of a few scenes.
 
   Attributes:
-    filenames: of the records, one a row.
-    columns: caption to uint8 [n, h, w, 3]: `reference`, `input` with its hole
-      grey, `result`, `original` (where it is known), `stranger`, `after
+    filenames: file names of the records, one per row.
+    columns: caption to uint8 [n, h, w, 3]: `reference`, `input` with a gray
+      hole, `result`, `original` (if there is one), `stranger`, `after
       stranger`, and the baselines.
-    places: float32 [n, 2, 2], where the eyes are, as `sheet.PLACES` names them.
+    places: float32 [n, 2, 2], eye centers by the names in
+      `contact_sheet.PLACES`.
   """
 
   filenames: list[str]
@@ -36,10 +37,10 @@ class Gallery:
   places: dict[str, Float[np.ndarray, 'n 2 2']]
 
   def save(self, path: str | pathlib.Path) -> None:
-    """Writes it, whole or not at all, making its folder.
+    """Writes the gallery atomically, creating the folder.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     arrays = {
       _NAMES: np.asarray(self.filenames, dtype=np.str_),
@@ -55,16 +56,10 @@ def load(path: str | pathlib.Path) -> Gallery:
   Raises:
     InputError: there is no such file, or it holds something else.
   """
-  try:
-    return _checked(path, files.read_npz(path, MAX_BYTES, 'pictures'))
-  except SystemError as error:  # A name that is no text.
-    raise InputError(f'{path} holds no pictures') from error
-
-
-def _checked(path: str | pathlib.Path, arrays: dict) -> Gallery:
+  arrays = files.read_npz(path, MAX_BYTES, 'gallery')
   names = arrays.pop(_NAMES, None)
   if names is None or names.ndim != 1 or names.dtype.kind != 'U':
-    raise InputError(f'{path} names no pictures')
+    raise InputError(f'{path} has no list of file names')
   columns, places, rows = {}, {}, len(names)
   for key, array in arrays.items():
     name = key.partition('/')[2]
@@ -74,10 +69,14 @@ def _checked(path: str | pathlib.Path, arrays: dict) -> Gallery:
       columns[name] = array
     else:
       fits = key.startswith(_PLACES) and array.shape == (rows, 2, 2)
-      fits = fits and array.dtype == np.float32 and np.isfinite(array).all()
+      fits = fits and array.dtype == np.float32
+      fits = fits and bool(np.isfinite(array).all())
       places[name] = array
     if not fits or not array.size:
-      raise InputError(f'{path}: {key!r} is not what it should be')
+      raise InputError(f'{path}: {key!r} does not belong in a gallery')
   if len({array.shape for array in columns.values()}) != 1:
-    raise InputError(f'{path} holds pictures of several sizes')
-  return Gallery(names.tolist(), columns, places)
+    raise InputError(f'{path} holds images of several sizes, or none')
+  try:
+    return Gallery(names.tolist(), columns, places)
+  except SystemError as error:  # Of a code point that does not exist.
+    raise InputError(f'{path}: a file name is not text') from error

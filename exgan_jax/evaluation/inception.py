@@ -1,20 +1,22 @@
 """Inception-V3 as TensorFlow published it on 2015-12-05, for FID.
 
 Szegedy et al. 2015, "Rethinking the Inception Architecture for Computer
-Vision". FID is defined by this very graph (Heusel et al. 2017), not by later
-ones of the same name: its average pools count only what is inside the picture,
-its last block's pool takes the maximum, its normalisation has an epsilon of
-1e-3, it has 1008 classes, and pictures reach it by TensorFlow 1's bilinear
-resize. Layers have the names that they have in the published weights.
+Vision". FID is defined by this graph (Heusel et al. 2017), which differs from
+later ones of the same name: average pooling ignores the padding, the last block
+uses max pooling, batch normalization has an epsilon of 1e-3, there are 1008
+classes, and images are resized by TensorFlow 1's bilinear resize. Layers have
+the names of the published weights.
 
-Pools, the resize and convolutions of 1 x 1 are written out because XLA's own
-take longer on a CPU.
+Pooling, resizing and 1 x 1 convolutions are written out because XLA's own
+operations are slower on a CPU.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
+import re
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -26,32 +28,34 @@ SIDE = 299
 FEATURES = 2048
 CLASSES = 1008
 _EPSILON = 1e-3
+_PRECISION = jax.lax.Precision.HIGHEST
 
 
 class Conv(nnx.Module):
-  """A convolution, batch normalisation by stored statistics, ReLU."""
+  """A convolution, batch normalization by stored statistics, ReLU."""
 
   def __init__(
     self,
     in_channels: int,
     out_channels: int,
-    kernel: int | tuple[int, int] = 1,
+    kernel: tuple[int, int] = (1, 1),
     *,
     strides: int = 1,
     padding: str = 'SAME',
     rngs: nnx.Rngs,
   ):
+    self._strides = strides
     self._is_unpadded = padding == 'VALID'
     self.conv = nnx.Conv(
       in_channels,
       out_channels,
-      (kernel, kernel) if isinstance(kernel, int) else kernel,
+      kernel,
       strides=strides,
-      # With any padding XLA takes half the time on a CPU; what that adds to
-      # the result is cut off.
+      # With any padding XLA takes half the time on a CPU; the extra output is
+      # cut off.
       padding=((0, 1), (0, 1)) if self._is_unpadded else padding,
       use_bias=False,
-      precision=jax.lax.Precision.HIGHEST,
+      precision=_PRECISION,
       rngs=rngs,
     )
     self.bn = nnx.BatchNorm(
@@ -64,70 +68,69 @@ class Conv(nnx.Module):
   def _convolved(self, x: jax.Array) -> jax.Array:
     kernel = self.conv.kernel[...]
     if kernel.shape[:2] == (1, 1):
-      return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
+      return jnp.matmul(x, kernel[0, 0], precision=_PRECISION)
     y = self.conv(x)
     if not self._is_unpadded:
       return y
     height, width = (
-      (side - size) // self.conv.strides + 1
+      (side - size) // self._strides + 1
       for side, size in zip(x.shape[1:3], kernel.shape[:2], strict=True)
     )
     return y[:, :height, :width]
 
 
 class Block(nnx.Module):
-  """Branches side by side, their channels joined in order.
+  """Parallel branches whose channels are concatenated.
 
   Args:
-    in_channels: of the input.
-    branches: for each branch its convolutions as (name, channels, kernel,
-      strides). A list instead of a tuple at its end splits the branch in two.
-    pool: channels of the convolution after the pooling branch; 0 for a
-      pooling of strides 2 without one.
-    pooling: of that branch, `average` or `max`.
-    rngs: for parameters that are not replaced.
+    in_channels: channels of the input.
+    branches: one line per branch. Each layer is written as `name channels
+      height x width`; `/2` means strides of 2 without padding. `>` stands
+      between consecutive layers, `|` between parallel ones.
+    pool: channels of the convolution after the pooling branch; 0 for max
+      pooling with strides of 2 and no convolution.
+    pooling: `average` or `max`, if there is a convolution.
+    rngs: for initial parameters, which are never used.
   """
 
   def __init__(
-    self, in_channels, branches, *, pool, pooling='average', rngs: nnx.Rngs
+    self,
+    in_channels: int,
+    branches: str,
+    *,
+    pool: int = 0,
+    pooling: str = 'average',
+    rngs: nnx.Rngs,
   ):
     self._pooling = pooling if pool else 'halving'
-    self._branches = tuple(
-      tuple(
-        tuple(n for n, *_ in layer) if isinstance(layer, list) else layer[0]
-        for layer in branch
-      )
-      for branch in branches
-    )
-    for branch in branches:
-      channels = in_channels
-      for layer in branch:
-        for name, out_channels, kernel, strides in (
-          layer if isinstance(layer, list) else [layer]
-        ):
+    names = []
+    for line in branches.strip().splitlines():
+      channels, branch = in_channels, []
+      for step in line.split('>'):
+        layers = list(_layers(step))
+        for name, out_channels, kernel, strides in layers:
+          padding = 'SAME' if strides == 1 else 'VALID'
           conv = Conv(
-            channels,
-            out_channels,
-            kernel,
+            *(channels, out_channels, kernel),
             strides=strides,
-            padding='SAME' if strides == 1 else 'VALID',
+            padding=padding,
             rngs=rngs,
           )
           setattr(self, name, conv)
-        channels = out_channels
+        channels = layers[-1][1]
+        branch.append(tuple(name for name, *_ in layers))
+      names.append(tuple(branch))
+    self._branches = tuple(names)
     if pool:
       self.branch_pool = Conv(in_channels, pool, rngs=rngs)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     found = []
     for branch in self._branches:
-      y = x
-      for name in branch:
-        if isinstance(name, tuple):
-          y = jnp.concatenate([getattr(self, n)(y) for n in name], axis=-1)
-        else:
-          y = getattr(self, name)(y)
-      found.append(y)
+      outputs = [x]
+      for names in branch:
+        outputs = [getattr(self, name)(outputs[0]) for name in names]
+      found += outputs
     match self._pooling:
       case 'average':
         found.append(self.branch_pool(_average_pool(x)))
@@ -138,136 +141,74 @@ class Block(nnx.Module):
     return jnp.concatenate(found, axis=-1)
 
 
-def _mixed_5(in_channels, pool, rngs):
-  return Block(
-    in_channels,
-    (
-      (('branch1x1', 64, 1, 1),),
-      (('branch5x5_1', 48, 1, 1), ('branch5x5_2', 64, 5, 1)),
-      (
-        ('branch3x3dbl_1', 64, 1, 1),
-        ('branch3x3dbl_2', 96, 3, 1),
-        ('branch3x3dbl_3', 96, 3, 1),
-      ),
-    ),
-    pool=pool,
-    rngs=rngs,
-  )
+def _layers(step: str) -> Iterator[tuple[str, int, tuple[int, int], int]]:
+  """Parses parallel layers into names, channels, kernels and strides."""
+  for layer in step.split('|'):
+    match = re.fullmatch(r'(\w+) (\d+) (\d)x(\d)(/2)?', layer.strip())
+    assert match, layer
+    name, channels, height, width, halved = match.groups()
+    yield name, int(channels), (int(height), int(width)), 2 if halved else 1
 
 
-def _mixed_6a(rngs):
-  return Block(
-    288,
-    (
-      (('branch3x3', 384, 3, 2),),
-      (
-        ('branch3x3dbl_1', 64, 1, 1),
-        ('branch3x3dbl_2', 96, 3, 1),
-        ('branch3x3dbl_3', 96, 3, 2),
-      ),
-    ),
-    pool=0,
-    rngs=rngs,
-  )
-
-
-def _mixed_6(width, rngs):
-  row, column = (1, 7), (7, 1)
-  return Block(
-    768,
-    (
-      (('branch1x1', 192, 1, 1),),
-      (
-        ('branch7x7_1', width, 1, 1),
-        ('branch7x7_2', width, row, 1),
-        ('branch7x7_3', 192, column, 1),
-      ),
-      (
-        ('branch7x7dbl_1', width, 1, 1),
-        ('branch7x7dbl_2', width, column, 1),
-        ('branch7x7dbl_3', width, row, 1),
-        ('branch7x7dbl_4', width, column, 1),
-        ('branch7x7dbl_5', 192, row, 1),
-      ),
-    ),
-    pool=192,
-    rngs=rngs,
-  )
-
-
-def _mixed_7a(rngs):
-  return Block(
-    768,
-    (
-      (('branch3x3_1', 192, 1, 1), ('branch3x3_2', 320, 3, 2)),
-      (
-        ('branch7x7x3_1', 192, 1, 1),
-        ('branch7x7x3_2', 192, (1, 7), 1),
-        ('branch7x7x3_3', 192, (7, 1), 1),
-        ('branch7x7x3_4', 192, 3, 2),
-      ),
-    ),
-    pool=0,
-    rngs=rngs,
-  )
-
-
-def _mixed_7(in_channels, pooling, rngs):
-  return Block(
-    in_channels,
-    (
-      (('branch1x1', 320, 1, 1),),
-      (
-        ('branch3x3_1', 384, 1, 1),
-        [('branch3x3_2a', 384, (1, 3), 1), ('branch3x3_2b', 384, (3, 1), 1)],
-      ),
-      (
-        ('branch3x3dbl_1', 448, 1, 1),
-        ('branch3x3dbl_2', 384, 3, 1),
-        [
-          ('branch3x3dbl_3a', 384, (1, 3), 1),
-          ('branch3x3dbl_3b', 384, (3, 1), 1),
-        ],
-      ),
-    ),
-    pool=192,
-    pooling=pooling,
-    rngs=rngs,
-  )
+_MIXED_5 = """
+branch1x1 64 1x1
+branch5x5_1 48 1x1 > branch5x5_2 64 5x5
+branch3x3dbl_1 64 1x1 > branch3x3dbl_2 96 3x3 > branch3x3dbl_3 96 3x3
+"""
+_MIXED_6A = """
+branch3x3 384 3x3/2
+branch3x3dbl_1 64 1x1 > branch3x3dbl_2 96 3x3 > branch3x3dbl_3 96 3x3/2
+"""
+_MIXED_6 = """
+branch1x1 192 1x1
+branch7x7_1 {0} 1x1 > branch7x7_2 {0} 1x7 > branch7x7_3 192 7x1
+branch7x7dbl_1 {0} 1x1 > branch7x7dbl_2 {0} 7x1 > branch7x7dbl_3 {0} 1x7 \
+> branch7x7dbl_4 {0} 7x1 > branch7x7dbl_5 192 1x7
+"""
+_MIXED_7A = """
+branch3x3_1 192 1x1 > branch3x3_2 320 3x3/2
+branch7x7x3_1 192 1x1 > branch7x7x3_2 192 1x7 > branch7x7x3_3 192 7x1 \
+> branch7x7x3_4 192 3x3/2
+"""
+_MIXED_7 = """
+branch1x1 320 1x1
+branch3x3_1 384 1x1 > branch3x3_2a 384 1x3 | branch3x3_2b 384 3x1
+branch3x3dbl_1 448 1x1 > branch3x3dbl_2 384 3x3 \
+> branch3x3dbl_3a 384 1x3 | branch3x3dbl_3b 384 3x1
+"""
 
 
 class Inception(nnx.Module):
-  """Called with uint8 [b, h, w, 3] of any size.
-
-  Returns:
-    The features that FID compares, float32 [b, 2048], and the logits without
-    the bias, float32 [b, 1008], from which the Inception Score is computed.
-  """
+  """Maps uint8 images of any size to features and logits."""
 
   def __init__(self, rngs: nnx.Rngs):
-    self.Conv2d_1a_3x3 = Conv(3, 32, 3, strides=2, padding='VALID', rngs=rngs)
-    self.Conv2d_2a_3x3 = Conv(32, 32, 3, padding='VALID', rngs=rngs)
-    self.Conv2d_2b_3x3 = Conv(32, 64, 3, rngs=rngs)
-    self.Conv2d_3b_1x1 = Conv(64, 80, rngs=rngs)
-    self.Conv2d_4a_3x3 = Conv(80, 192, 3, padding='VALID', rngs=rngs)
-    self.Mixed_5b = _mixed_5(192, 32, rngs)
-    self.Mixed_5c = _mixed_5(256, 64, rngs)
-    self.Mixed_5d = _mixed_5(288, 64, rngs)
-    self.Mixed_6a = _mixed_6a(rngs)
-    self.Mixed_6b = _mixed_6(128, rngs)
-    self.Mixed_6c = _mixed_6(160, rngs)
-    self.Mixed_6d = _mixed_6(160, rngs)
-    self.Mixed_6e = _mixed_6(192, rngs)
-    self.Mixed_7a = _mixed_7a(rngs)
-    self.Mixed_7b = _mixed_7(1280, 'average', rngs)
-    self.Mixed_7c = _mixed_7(2048, 'max', rngs)
-    self.fc = nnx.Linear(
-      FEATURES, CLASSES, precision=jax.lax.Precision.HIGHEST, rngs=rngs
-    )
+    conv = functools.partial(Conv, rngs=rngs)
+    block = functools.partial(Block, rngs=rngs)
+    self.Conv2d_1a_3x3 = conv(3, 32, (3, 3), strides=2, padding='VALID')
+    self.Conv2d_2a_3x3 = conv(32, 32, (3, 3), padding='VALID')
+    self.Conv2d_2b_3x3 = conv(32, 64, (3, 3))
+    self.Conv2d_3b_1x1 = conv(64, 80)
+    self.Conv2d_4a_3x3 = conv(80, 192, (3, 3), padding='VALID')
+    self.Mixed_5b = block(192, _MIXED_5, pool=32)
+    self.Mixed_5c = block(256, _MIXED_5, pool=64)
+    self.Mixed_5d = block(288, _MIXED_5, pool=64)
+    self.Mixed_6a = block(288, _MIXED_6A)
+    self.Mixed_6b = block(768, _MIXED_6.format(128), pool=192)
+    self.Mixed_6c = block(768, _MIXED_6.format(160), pool=192)
+    self.Mixed_6d = block(768, _MIXED_6.format(160), pool=192)
+    self.Mixed_6e = block(768, _MIXED_6.format(192), pool=192)
+    self.Mixed_7a = block(768, _MIXED_7A)
+    self.Mixed_7b = block(1280, _MIXED_7, pool=192)
+    self.Mixed_7c = block(2048, _MIXED_7, pool=192, pooling='max')
+    self.fc = nnx.Linear(FEATURES, CLASSES, precision=_PRECISION, rngs=rngs)
 
   def __call__(
     self, images: UInt8[Array, 'b h w 3']
   ) -> tuple[Float[Array, 'b 2048'], Float[Array, 'b 1008']]:
+    """Returns the features for FID, and the logits without the bias.
+
+    The Inception Score is defined by logits without the bias.
+    """
     x = (resize(images.astype(jnp.float32)) - 128.0) / 128.0
     x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
     x = self.Conv2d_3b_1x1(_max_pool(x, 2, 'VALID'))
@@ -280,24 +221,22 @@ class Inception(nnx.Module):
       x = block(x)
     features = jnp.mean(x, axis=(1, 2))
     kernel = self.fc.kernel[...]
-    logits = jnp.matmul(features, kernel, precision=jax.lax.Precision.HIGHEST)
-    return features, logits
+    return features, jnp.matmul(features, kernel, precision=_PRECISION)
 
 
 def abstract() -> Inception:
-  """Returns the network with shapes in the place of its parameters."""
+  """Returns the network with shapes in place of its parameters."""
   return nnx.eval_shape(lambda: Inception(nnx.Rngs(0)))
 
 
 def resize(images: Float[Array, 'b h w 3']) -> Float[Array, 'b s s 3']:
-  """TensorFlow 1's bilinear resize to 299 x 299 (`align_corners=False`).
+  """Resizes to 299 x 299 like TensorFlow 1 (`align_corners=False`).
 
-  A pixel of the result is sampled at its index times the scale, without the
-  half-pixel shift that makes `jax.image.resize` another function, and nothing
-  is averaged when pictures shrink.
+  Unlike `jax.image.resize`, output pixels are sampled at their index times the
+  scale, without a shift by half a pixel, and there is no antialiasing.
   """
   for axis in (1, 2):
-    # In float32 throughout, as the original computes where to sample.
+    # In float32 throughout, as in TensorFlow.
     side = images.shape[axis]
     at = np.arange(SIDE, dtype=np.float32) * np.float32(side / SIDE)
     low = np.floor(at).astype(np.int32)
@@ -316,7 +255,7 @@ def _max_pool(x: jax.Array, strides: int, padding: str) -> jax.Array:
 
 
 def _average_pool(x: jax.Array) -> jax.Array:
-  """Of what is inside the picture."""
+  """Averages without the padding."""
   ones = np.ones((1, *x.shape[1:3], 1), np.float32)
   total, count = (
     functools.reduce(operator.add, _shifted(_padded(array, 0.0), 1))
@@ -325,13 +264,13 @@ def _average_pool(x: jax.Array) -> jax.Array:
   return total / count
 
 
-def _padded(x: jax.Array, value: float) -> jax.Array:
+def _padded(x: jax.Array | np.ndarray, value: float) -> jax.Array:
   around = ((0, 0), (1, 1), (1, 1), (0, 0))
   return jnp.pad(x, around, constant_values=value)
 
 
 def _shifted(x: jax.Array, strides: int) -> list[jax.Array]:
-  """For each place in a window of 3 x 3, what all windows have there."""
+  """Returns the values at each of the nine places of all 3 x 3 windows."""
   height, width = (side - 2 for side in x.shape[1:3])
   return [
     x[:, row : row + height : strides, column : column + width : strides]

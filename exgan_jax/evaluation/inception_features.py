@@ -1,7 +1,7 @@
-"""FID and the Inception Score of a method's pictures, batch by batch.
+"""FID and the Inception Score of a method's images, batch by batch.
 
-Of whole pictures, and of their holes alone: each hole, at most two a picture,
-is cut out and resized to the size that the network sees.
+Both are computed for whole images and for their holes alone: each hole, at
+most two per image, is cut out and resized to the size of the network's input.
 """
 
 from __future__ import annotations
@@ -26,29 +26,28 @@ from exgan_jax.evaluation.metrics.inception_score import (
   inception_score,
   shuffled,
 )
+from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.runtime import sharding
 
 NO_WEIGHTS = 'needs the Inception weights (--inception)'
 UNVERIFIED = 'the Inception weights are not the published ones'
-TOO_FEW = 'takes at least {} pictures'
-TOO_MANY = 'features of more than {:,} pictures are not kept'
+TOO_FEW = 'needs at least {} images'
+TOO_MANY = 'features of more than {:,} images are not kept'
 
-# Features take 8 kB a picture and hole, beside the 33 MB of their sums; logits,
-# which are always kept, 4 kB.
+# Per image and hole, features take 8 kB and logits, which are always kept,
+# 4 kB. The sums of features take 33 MB.
 KEPT = 20_000
-# Twice the smallest sample: a line takes more than one place.
+# Twice the smallest sample, so that the fitted line has several points.
 ENOUGH_FOR_LIMIT = 2 * frechet_sampling.SMALLEST
 
 HOLES = 2
 WHOLE, HOLE = '', '_hole'
 KINDS = (WHOLE, HOLE)
 NOTHING = {
-  WHOLE: 'no picture has an original to compare with',
-  HOLE: 'no picture has a hole and an original',
+  WHOLE: 'no image has an original to compare with',
+  HOLE: 'no image has a hole and an original',
 }
 
-Metrics = dict[str, float | None]
-Intervals = dict[str, list[float]]
 Gaussians = Mapping[str, Gaussian]
 
 
@@ -57,12 +56,12 @@ class Extractor:
   """The Inception network with weights.
 
   Attributes:
-    apply: from pictures uint8 [b, h, w, 3] and the boxes of their holes, int32
-      [b, 2, 4] (`masks.hole_boxes`), both spread over the mesh, to features and
-      logits of the pictures ([b, ...]) and of the holes ([b, 2, ...]), by kind,
-      on all devices.
-    verified: whether the weights are those that FID is defined by.
-    sha256: of the weights.
+    apply: maps images, uint8 [b, h, w, 3], and the boxes of their holes, int32
+      [b, 2, 4] (`masks.hole_boxes`), both sharded over the mesh, to features
+      and logits of the images ([b, ...]) and of the holes ([b, 2, ...]), by
+      kind, replicated on all devices.
+    verified: whether these are the weights that define FID.
+    sha256: hash of the weights.
   """
 
   apply: Callable[
@@ -78,32 +77,26 @@ def make_extractor(
   path: str | os.PathLike | None,
   unverified: str | os.PathLike | None,
 ) -> Extractor | None:
-  """Returns the network with the weights that were named, None without any.
+  """Returns the network with the given weights, or None without any.
 
   Args:
-    mesh: over which pictures are spread.
-    path: of the published weights, `download` to fetch them.
-    unverified: path of any others in that layout.
+    mesh: mesh that batches are sharded over.
+    path: path of the published weights, or `download`.
+    unverified: path of other weights in the same layout.
 
   Raises:
-    InputError: they cannot be read, or are not the published ones.
+    InputError: the weights cannot be read, or are not the published ones.
   """
   if path and unverified:
     raise InputError(
-      '--inception and --unverified-inception exclude each other'
+      '--inception and --unverified-inception cannot be used together'
     )
-  if not (path or unverified):
-    return None
   if unverified:
     weights = inception_weights.load_unverified(unverified)
-  else:
+  elif path:
     weights = inception_weights.load(path)
-  return Extractor(
-    _apply(weights, mesh), not unverified, inception_weights.hash_of(weights)
-  )
-
-
-def _apply(weights: inception_weights.Weights, mesh: Mesh) -> Callable:
+  else:
+    return None
   structure = nnx.graphdef(inception.abstract())
   state = jax.device_put(
     inception_weights.parameters(weights), sharding.replicated(mesh)
@@ -120,21 +113,25 @@ def _apply(weights: inception_weights.Weights, mesh: Mesh) -> Callable:
   jitted = jax.jit(
     sharding.one_by_one(apply, mesh), out_shardings=sharding.replicated(mesh)
   )
-  return lambda pictures, boxes: jitted(state, (pictures, boxes))
+  return Extractor(
+    lambda pictures, boxes: jitted(state, (pictures, boxes)),
+    not unverified,
+    inception_weights.hash_of(weights),
+  )
 
 
 def cut_out(
   pictures: UInt8[Array, 'b h w 3'], boxes: Int[Array, 'b 4']
 ) -> Float[Array, 'b 299 299 3']:
-  """Cuts a box out of each picture and resizes it as the network does.
+  """Cuts a box out of each image and resizes it like `inception.resize`.
 
   Args:
-    pictures: to cut from.
-    boxes: left, top, right and bottom edge in pixels.
+    pictures: images to cut from.
+    boxes: left, top, right and bottom edges in pixels.
   """
 
   def weights(low, high, side):
-    # As `inception.resize`: a pixel and the next one, none beyond the box.
+    # Weights of each pixel and its neighbor, clamped to the box.
     step = (high - low).astype(jnp.float32) / inception.SIDE
     at = jnp.arange(inception.SIDE, dtype=jnp.float32)[None] * step[:, None]
     last = (high - low - 1).astype(jnp.float32)[:, None]
@@ -152,17 +149,20 @@ def cut_out(
 
 
 class Distribution:
-  """What the network says of a method's pictures, or of the originals.
+  """Features and logits of a method's images, or of the originals.
 
   Args:
-    number: of pictures that there may be.
-    is_original: then only the `gaussians` are kept.
+    number: maximum number of images.
+    is_original: whether to keep only the `gaussians`.
+
+  Attributes:
+    gaussians: mean and covariance of the features of each kind.
   """
 
   def __init__(self, number: int, *, is_original: bool = False):
     self._scores = not is_original
     self._keeps = self._scores and number <= KEPT
-    self._gaussians = {
+    self.gaussians = {
       kind: Gaussian.empty(inception.FEATURES) for kind in KINDS
     }
     self._features = dict.fromkeys(KINDS, Rows())
@@ -170,15 +170,21 @@ class Distribution:
 
   def add(
     self,
-    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    found: Mapping[str, tuple[jax.Array | np.ndarray, ...]],
     rows: Int[np.ndarray, ' b'],
     counted: Bool[np.ndarray, ' b'],
     has_hole: Bool[np.ndarray, 'b 2'],
   ) -> None:
-    """Adds the counted pictures of a batch, and the holes that they have.
+    """Adds the counted images of a batch, and their holes.
+
+    Args:
+      found: features and logits of each kind.
+      rows: rows of the images in the evaluation.
+      counted: which images count.
+      has_hole: which of the two holes exist.
 
     Raises:
-      InputError: the network gave something that is not a number.
+      InputError: a feature is not finite.
     """
     holes = HOLES * rows[:, None] + np.arange(HOLES)
     of_kind = {
@@ -186,27 +192,22 @@ class Distribution:
       HOLE: (holes, counted[:, None] & has_hole),
     }
     for kind, (places, counts) in of_kind.items():
-      features, logits = (np.asarray(x) for x in found[kind])
-      features = features.reshape(-1, features.shape[-1])
-      logits = logits.reshape(-1, logits.shape[-1])
+      features, logits = (
+        np.asarray(x).reshape(-1, x.shape[-1]) for x in found[kind]
+      )
       places, counts = places.reshape(-1), counts.reshape(-1)
       if not np.isfinite(features[counts]).all():
-        raise InputError(
-          'the Inception weights give features that are no numbers'
-        )
-      new = Gaussian.from_values(features, counts)
-      self._gaussians[kind] = self._gaussians[kind].merge(new)
-      if self._scores:
-        new = Rows.from_values(places, logits, counts)
-        self._logits[kind] = self._logits[kind].merge(new)
-      if self._keeps:
-        new = Rows.from_values(places, features, counts)
-        self._features[kind] = self._features[kind].merge(new)
-
-  @property
-  def gaussians(self) -> Gaussians:
-    """Mean and covariance of the features of each kind."""
-    return self._gaussians
+        raise InputError('the Inception weights give features of NaN or inf')
+      self.gaussians[kind] = self.gaussians[kind].merge(
+        Gaussian.from_values(features, counts)
+      )
+      for state, values, is_kept in (
+        (self._logits, logits, self._scores),
+        (self._features, features, self._keeps),
+      ):
+        if is_kept:
+          new = Rows.from_values(places, values, counts)
+          state[kind] = state[kind].merge(new)
 
   def metrics(
     self,
@@ -214,73 +215,55 @@ class Distribution:
     extractor: Extractor | None,
     people: Int[np.ndarray, ' n'],
   ) -> tuple[Metrics, Intervals, dict[str, str]]:
-    """Returns the metrics, intervals of some, and why some are None.
+    """Returns the metrics, some intervals, and why metrics are None.
 
-    With unverified weights they have names that cannot be mistaken.
+    With unverified weights, the metrics have other names.
 
     Args:
-      originals: what the original pictures are like.
+      originals: statistics of the originals.
       extractor: the network.
-      people: whose picture each row is.
+      people: the person of each row.
     """
     values: Metrics = {}
     for kind in KINDS:
       values |= {f'fid{kind}': None, f'inception_score{kind}': None}
     if extractor is None:
       return values, {}, dict.fromkeys(values, NO_WEIGHTS)
-    intervals, skipped = {}, {}
-    if not extractor.verified:
-      skipped = dict.fromkeys(values, UNVERIFIED)
+    intervals: Intervals = {}
+    skipped = {} if extractor.verified else dict.fromkeys(values, UNVERIFIED)
     for kind in KINDS:
-      fid, limit, score = _names(kind, extractor.verified)
-      # Both people's eyes count as theirs.
-      owners = people if kind == WHOLE else np.repeat(people, HOLES)
-      found, interval, reasons = self._distances(kind, originals, owners)
-      values |= {fid: found[0], limit: found[1]}
-      skipped |= {(fid, limit)[i]: reason for i, reason in reasons.items()}
-      if interval:
-        intervals[fid] = interval
-      values |= {score: None, f'{score}_std': None}
-      if len(self._logits[kind]) >= SPLITS:
+      distance, end = f'fid{kind}', ''
+      if not extractor.verified:
+        distance, end = f'frechet_distance{kind}', '_unverified'
+      fid, limit = f'{distance}{end}', f'{distance}_infinity{end}'
+      score = f'inception_score{kind}{end}'
+      names = fid, limit, score, f'{score}_std'
+      values |= dict.fromkeys(names)
+      count = len(self._logits[kind])
+      if count < SPLITS:
+        reason = TOO_FEW.format(SPLITS) if count else NOTHING[kind]
+        skipped |= dict.fromkeys(names[2:], reason)
+      else:
         logits = shuffled(self._logits[kind].ordered()[1])
         values[score], values[f'{score}_std'] = inception_score(logits)
+      ours, theirs = self.gaussians[kind], originals[kind]
+      if min(ours.count, theirs.count) < 2:
+        reason = TOO_FEW.format(2) if ours.count else NOTHING[kind]
+        skipped |= dict.fromkeys(names[:2], reason)
+        continue
+      values[fid] = found = frechet_distance(theirs, ours)
+      if not self._keeps:
+        skipped[limit] = TOO_MANY.format(KEPT)
+        continue
+      target = frechet_sampling.Target(theirs)
+      rows, vectors = self._features[kind].ordered()
+      owners = people[rows if kind == WHOLE else rows // HOLES]
+      spread = frechet_sampling.deviation(target, vectors, owners)
+      if spread is not None:
+        reach = frechet_sampling.DEVIATIONS * spread
+        intervals[fid] = [found - reach, found + reach]
+      if len(vectors) < ENOUGH_FOR_LIMIT:
+        skipped[limit] = TOO_FEW.format(f'{ENOUGH_FOR_LIMIT:,}')
       else:
-        some = len(self._logits[kind])
-        reason = TOO_FEW.format(SPLITS) if some else NOTHING[kind]
-        skipped |= dict.fromkeys((score, f'{score}_std'), reason)
+        values[limit] = frechet_sampling.limit(target, vectors)
     return values, intervals, skipped
-
-  def _distances(
-    self, kind: str, originals: Gaussians, people: Int[np.ndarray, ' n']
-  ) -> tuple[tuple[float | None, ...], list[float] | None, dict[int, str]]:
-    """The distance and its limit, the interval, and why one of them is None."""
-    if min(self._gaussians[kind].count, originals[kind].count) < 2:
-      some = self._gaussians[kind].count
-      reason = TOO_FEW.format(2) if some else NOTHING[kind]
-      return (None, None), None, {0: reason, 1: reason}
-    distance = frechet_distance(originals[kind], self._gaussians[kind])
-    if not self._keeps:
-      return (distance, None), None, {1: TOO_MANY.format(KEPT)}
-    target = frechet_sampling.Target(originals[kind])
-    rows, vectors = self._features[kind].ordered()
-    spread = frechet_sampling.deviation(target, vectors, people[rows])
-    interval = None
-    if spread is not None:
-      reach = frechet_sampling.DEVIATIONS * spread
-      interval = [distance - reach, distance + reach]
-    if len(vectors) < ENOUGH_FOR_LIMIT:
-      reason = TOO_FEW.format(f'{ENOUGH_FOR_LIMIT:,}')
-      return (distance, None), interval, {1: reason}
-    limit = frechet_sampling.limit(target, vectors)
-    return (distance, limit), interval, {}
-
-
-def _names(kind: str, verified: bool) -> tuple[str, str, str]:
-  """Names of the distance, of its limit, and of the score."""
-  if verified:
-    return f'fid{kind}', f'fid{kind}_infinity', f'inception_score{kind}'
-  return (
-    f'frechet_distance{kind}_unverified',
-    f'frechet_distance{kind}_infinity_unverified',
-    f'inception_score{kind}_unverified',
-  )

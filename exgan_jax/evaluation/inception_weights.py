@@ -1,7 +1,7 @@
-"""The published weights of the Inception network, from file to parameters.
+"""Loads the published weights of the Inception network.
 
-The file is a pickle of PyTorch's. It is opened once, by PyTorch's loader that
-runs no code, and kept as safetensors in the user's cache from then on.
+The published file is a PyTorch pickle. It is read once, by the PyTorch loader
+that runs no code, and then kept as safetensors in the user's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHA256 = '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2'
 
 _CONVERTED = 'inception-2015-12-05.safetensors'
 _SOURCE = 'sha256_of_source'
-# PyTorch's names of what is called otherwise here.
+# PyTorch's names of our parameters.
 _LEAVES = {
   'kernel': 'weight',
   'scale': 'weight',
@@ -50,32 +50,34 @@ def load(path: str | os.PathLike) -> Weights:
   """Returns the published weights.
 
   Args:
-    path: of the published file, or `download` to fetch it once.
+    path: path of the published file, or `download` to fetch it once.
 
   Raises:
     InputError: there is no such file, it is not the published one, or PyTorch
-      is needed to open it and not installed.
+      is needed to read it but not installed.
   """
   converted = cache_folder() / _CONVERTED
   is_converted = _source_of(converted) == SHA256
   if path == DOWNLOAD:
-    path = None if is_converted else _fetch()
+    if not is_converted:
+      path = _fetch()
   elif not pathlib.Path(path).is_file():
     raise InputError(f'no Inception weights at {path}')
   elif sha256_of(path) != SHA256:
     raise InputError(
-      f'{path} is not the published file ({URL}): its SHA-256 differs; other '
-      'weights go by --unverified-inception'
+      f'{path} is not the published file ({URL}): its SHA-256 differs; use '
+      '--unverified-inception for other weights'
     )
   if is_converted:
     return _read(converted)
   weights = convert(path)
-  _write(weights, converted)
+  data = safetensors.numpy.save(weights, metadata={_SOURCE: SHA256})
+  files.write_bytes(converted, data)
   return weights
 
 
 def load_unverified(path: str | os.PathLike) -> Weights:
-  """Returns any weights in the published layout, `.pth` or `.safetensors`.
+  """Returns other weights in the published layout, `.pth` or `.safetensors`.
 
   Raises:
     InputError: the file is missing or has another layout.
@@ -87,7 +89,7 @@ def load_unverified(path: str | os.PathLike) -> Weights:
 
 
 def convert(path: str | os.PathLike) -> Weights:
-  """Reads the published layout with PyTorch, without running what it holds.
+  """Reads the published layout with PyTorch, without running code in the file.
 
   Raises:
     InputError: PyTorch is not installed, or the file has another layout.
@@ -96,12 +98,12 @@ def convert(path: str | os.PathLike) -> Weights:
     import torch
   except ImportError as error:
     raise InputError(
-      'opening the Inception weights takes PyTorch, once: '
+      'reading the Inception weights for the first time needs PyTorch: '
       "pip install 'exgan_jax[inception]'"
     ) from error
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # Of files that it then refuses.
+      warnings.simplefilter('ignore')  # About files that it then refuses.
       state = torch.load(path, map_location='cpu', weights_only=True)
     named = {name: np.asarray(tensor) for name, tensor in state.items()}
   except (
@@ -109,21 +111,17 @@ def convert(path: str | os.PathLike) -> Weights:
     *(OSError, EOFError, RuntimeError, ValueError),
     *(TypeError, AttributeError, KeyError, IndexError),
   ) as error:
-    raise InputError(f'{path} does not hold weights alone') from error
+    raise InputError(f'{path} is not a file of weights only') from error
   return _checked(named, path)
 
 
 def parameters(weights: Weights) -> nnx.State:
-  """Returns the weights as the state of `models.inception.Inception`."""
-  state = _expected()
-  flat = {
-    place: _arranged(weights[_name(place)], len(leaf.shape))
-    for place, leaf in nnx.to_flat_state(state)
-  }
+  """Returns the weights as the state of `inception.Inception`."""
+  state = nnx.to_flat_state(nnx.state(inception.abstract()))
   return nnx.from_flat_state(
     [
-      (place, leaf.replace(flat[place]))
-      for place, leaf in nnx.to_flat_state(state)
+      (place, leaf.replace(_transposed(weights[_name(place)])))
+      for place, leaf in state
     ]
   )
 
@@ -134,13 +132,9 @@ def _fetch() -> pathlib.Path:
     return download(URL, target, BYTES, SHA256)
   except OSError as error:
     raise InputError(
-      f'cannot download the Inception weights ({error}): fetch {URL} and name '
-      'its path with --inception'
+      f'cannot download the Inception weights ({error}); download {URL} and '
+      'pass its path with --inception'
     ) from error
-
-
-def _expected() -> nnx.State:
-  return nnx.state(inception.abstract())
 
 
 def _name(place: tuple) -> str:
@@ -148,23 +142,23 @@ def _name(place: tuple) -> str:
   return '.'.join([*modules, _LEAVES.get(leaf, leaf)])
 
 
-def _arranged(array: np.ndarray, dimensions: int) -> jax.Array:
-  """OIHW to HWIO, and outputs x inputs to inputs x outputs."""
-  order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(dimensions, (0,))
+def _transposed(array: np.ndarray) -> jax.Array:
+  """Transposes OIHW to HWIO, and OI to IO."""
+  order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, (0,))
   return jax.numpy.asarray(np.transpose(array, order))
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-  """Returns the names and shapes of the published file's weights."""
+  """Returns the names and shapes of the published weights."""
   shapes = {}
-  for place, leaf in nnx.to_flat_state(_expected()):
+  for place, leaf in nnx.to_flat_state(nnx.state(inception.abstract())):
     order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(len(leaf.shape), (0,))
     shapes[_name(place)] = tuple(leaf.shape[i] for i in order)
   return shapes
 
 
-def _checked(named: Weights, path) -> Weights:
-  """Returns the weights that the network has, if they are all there."""
+def _checked(named: Weights, path: str | os.PathLike) -> Weights:
+  """Checks the network's weights and drops all others."""
   weights = {}
   for name, shape in published_shapes().items():
     if name not in named:
@@ -178,7 +172,7 @@ def _checked(named: Weights, path) -> Weights:
     if name.endswith('running_var') and (array < 0).any():
       raise InputError(f'{path} has a negative variance in {name}')
     if not np.isfinite(array).all():
-      raise InputError(f'{path} has numbers in {name} that are not finite')
+      raise InputError(f'{path} has values in {name} that are not finite')
     weights[name] = array
   return weights
 
@@ -199,13 +193,8 @@ def _source_of(path: pathlib.Path) -> str | None:
     return None
 
 
-def _write(weights: Weights, path: pathlib.Path) -> None:
-  data = safetensors.numpy.save(weights, metadata={_SOURCE: SHA256})
-  files.write_bytes(path, data)
-
-
 def hash_of(weights: Weights) -> str:
-  """A hash of all weights, for the provenance of a result."""
+  """Returns a SHA-256 over all weights."""
   digest = hashlib.sha256()
   for name in sorted(weights):
     digest.update(name.encode())

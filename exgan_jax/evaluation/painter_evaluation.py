@@ -1,8 +1,8 @@
-"""One pass over the pictures of an evaluation: painted, compared, looked at.
+"""One pass over the images of a split: in-paint, compare, score.
 
-Every picture is painted once after the person and once after a stranger, and
-rounded to 8 bits on the device, as a saved picture is. What is found of a batch
-comes back to every process, with the pictures' rows beside it.
+Every image is in-painted twice, with a reference of the same person and with
+one of a stranger, and rounded to 8 bits on the device, as a saved image would
+be. Every process gets the scores of the whole batch, along with its rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import collections
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
@@ -24,7 +24,12 @@ from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import baselines, metrics
 from exgan_jax.evaluation.collect import Scores, score_batch
 from exgan_jax.evaluation.gallery import Gallery
-from exgan_jax.evaluation.inception_features import Distribution, Extractor
+from exgan_jax.evaluation.inception_features import (
+  Distribution,
+  Extractor,
+  Gaussians,
+)
+from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.models import masks
 from exgan_jax.models.inputs import to_uint8
 from exgan_jax.models.networks import Model, Params
@@ -37,29 +42,34 @@ MODEL, SWAPPED, ORIGINAL = 'model', 'swapped', 'original'
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-  """What a pass found.
+  """Everything one pass over a split finds.
 
   Attributes:
-    scores: of the model and of each baseline.
-    seen: what the Inception network said of their pictures, and of the
-      originals where it was asked.
-    gallery: some pictures of the first batch.
+    metrics: per method, `MODEL` first, then the baselines.
+    skipped: why a metric is None.
+    gallery: some images of the first batch.
+    intervals: per method.
+    scores: the values of each image, per method.
+    originals: Inception statistics of the originals.
   """
 
-  scores: dict[str, Scores]
-  seen: dict[str, Distribution]
+  metrics: dict[str, Metrics]
+  skipped: dict[str, str]
   gallery: Gallery
+  intervals: dict[str, Intervals] = dataclasses.field(default_factory=dict)
+  scores: dict[str, Scores] = dataclasses.field(default_factory=dict)
+  originals: Gaussians | None = None
 
 
 class PainterEvaluation:
   """Compiled once for all checkpoints of a run.
 
   Args:
-    config: of the run.
-    mesh: of all devices.
-    coder: configuration of the compressor whose codes are compared.
+    config: configuration of the run.
+    mesh: mesh of all devices.
+    coder: configuration of the compressor that measures code distances.
     extractor: the Inception network, if there are weights.
-    with_baselines: whether to paint by the baselines, too.
+    with_baselines: whether to run the baselines too.
   """
 
   def __init__(
@@ -71,7 +81,7 @@ class PainterEvaluation:
     *,
     with_baselines: bool,
   ):
-    self._mesh, self._extractor = mesh, extractor
+    self._config, self._mesh, self._extractor = config, mesh, extractor
     self._methods = baselines.BASELINES if with_baselines else {}
     self._paint = jax.jit(sharding.one_by_one(_make_painters(config), mesh))
     score = functools.partial(score_batch, coder)
@@ -84,103 +94,109 @@ class PainterEvaluation:
     self,
     model: Model,
     encoder: Params | None,
-    batches: Iterator[EvaluationBatch],
+    batches: Iterable[EvaluationBatch],
     listing: Listing,
     *,
-    look_at_originals: bool,
+    originals: Gaussians | None = None,
     folder: pathlib.Path | None = None,
   ) -> Found:
-    """Paints and scores all pictures.
+    """In-paints and scores all images.
 
     Args:
-      model: what a checkpoint holds.
-      encoder: of the compressor whose codes are compared, or None.
-      batches: this process's part of them.
-      listing: of all pictures.
-      look_at_originals: whether the network shall see the originals.
-      folder: where to write every picture as PNG, if anywhere.
+      model: model to evaluate.
+      encoder: encoder of the compressor that measures code distances.
+      batches: this process's part of the batches.
+      listing: all images of the split.
+      originals: Inception statistics of the originals, if already known.
+      folder: folder to write every image to as PNG.
 
     Raises:
-      OSError: pictures cannot be written.
+      OSError: an image cannot be written.
     """
     names = (MODEL, *self._methods)
-    shown = (ORIGINAL, *names) if look_at_originals else names
     scores = {name: Scores() for name in names}
-    number = len(listing.filenames)
     seen = {
-      name: Distribution(number, is_original=name == ORIGINAL) for name in shown
+      name: Distribution(len(listing.filenames), is_original=name == ORIGINAL)
+      for name in (ORIGINAL, *names)
     }
     gallery = None
+    send = functools.partial(sharding.to_device, mesh=self._mesh)
     for batch in batches:
       mask = masks.mask_of(batch.inputs)
       boxes, has_hole = masks.hole_boxes(mask)
-      send = functools.partial(sharding.to_device, mesh=self._mesh)
-      stranger = send(batch.stranger)
-      painted, swapped = self._paint(model, (send(batch.inputs), stranger))
-      # The baselines work on the host while the device paints.
+      painted, swapped = self._paint(
+        model, (send(batch.inputs), send(batch.stranger))
+      )
+      # The baselines run on the host while the device paints.
       others = {
         name: method(batch.shown, mask[..., 0])
         for name, method in self._methods.items()
       }
-      known = send(_known(batch, mask, has_hole))
-      pictures = {MODEL: painted, SWAPPED: swapped} | send(others)
-      found = jax.device_get(
+      shared = send(
         {
-          name: self._score(encoder, known | {'painted': picture})
-          for name, picture in pictures.items()
+          'truth': batch.truth,
+          'mask': mask,
+          'eyes': batch.inputs['eyes'],
+          'irises': metrics.iris_weights(batch.irises, mask.shape[1]),
+          'rows': batch.rows,
+          'has_truth': batch.has_truth,
+          'has_stranger': batch.has_stranger,
+          'has_hole_at': has_hole,
         }
       )
-      rows, has_truth = found[MODEL]['rows'], found[MODEL]['has_truth']
-      both = has_truth & found[MODEL]['has_stranger']
-      scores[MODEL].add(found.pop(SWAPPED), rows, both, '_swapped')
-      for name, values in found.items():
-        scores[name].add(values, rows, has_truth)
+      images = {MODEL: painted, SWAPPED: swapped} | send(others)
+      values = jax.device_get(
+        {
+          name: self._score(encoder, shared | {'painted': image})
+          for name, image in images.items()
+        }
+      )
+      of_model = values[MODEL]
+      rows, has_truth = of_model['rows'], of_model['has_truth']
+      both = has_truth & of_model['has_stranger']
+      scores[MODEL].add(values.pop(SWAPPED), rows, both, '_swapped')
+      for name in names:
+        scores[name].add(values[name], rows, has_truth)
       if self._extractor is not None:
-        pictures[ORIGINAL] = known['truth']
-        boxes = send({'boxes': boxes})['boxes']
-        there = found[MODEL]['has_hole_at']
-        for name in shown:
-          features = self._extractor.apply(pictures[name], boxes)
-          seen[name].add(features, rows, has_truth, there)
+        images[ORIGINAL] = shared['truth']
+        sent = send({'boxes': boxes})['boxes']
+        for name in names if originals else (ORIGINAL, *names):
+          features = self._extractor.apply(images[name], sent)
+          seen[name].add(features, rows, has_truth, of_model['has_hole_at'])
       if gallery is None or folder is not None:
         local = [sharding.local_part(x) for x in (painted, swapped)]
         columns = _columns(batch, mask, *local) | others
         gallery = gallery or gallery_of(batch, columns, listing)
         if folder is not None:
-          _write_pictures(folder, batch, columns, mask)
-    return Found(scores, seen, gallery)
+          _write_images(folder, batch, columns, mask)
+    assert gallery is not None, 'a split has at least one image'
+    originals = originals or seen[ORIGINAL].gaussians
+    variant = metrics.ms_ssim_variant(self._config.resolution)
+    skipped = scores[MODEL].skipped(has_encoder=encoder is not None)
+    found, intervals = {}, {}
+    for name in names:
+      of_network, spread, reasons = seen[name].metrics(
+        originals, self._extractor, listing.people
+      )
+      found[name] = scores[name].compute(variant) | of_network
+      intervals[name] = scores[name].intervals(listing.people) | spread
+      skipped |= reasons
+    return Found(found, skipped, gallery, intervals, scores, originals)
 
 
 def _make_painters(config: Config) -> Callable:
   paint = make_paint_step(config)
 
   def painters(
-    model: Model,
-    batch: tuple[Mapping[str, jax.Array], Mapping[str, jax.Array]],
+    model: Model, batch: tuple[dict[str, jax.Array], dict[str, jax.Array]]
   ) -> tuple[jax.Array, jax.Array]:
     inputs, stranger = batch
     painted = to_uint8(paint(model, inputs))
     if config.exemplar == 'none':
       return painted, painted
-    return painted, to_uint8(paint(model, {**inputs, **stranger}))
+    return painted, to_uint8(paint(model, inputs | stranger))
 
   return painters
-
-
-def _known(
-  batch: EvaluationBatch, mask: np.ndarray, has_hole: np.ndarray
-) -> dict[str, np.ndarray]:
-  """What is known of the pictures; much of it only for the other processes."""
-  return {
-    'truth': batch.truth,
-    'mask': mask,
-    'eyes': batch.inputs['eyes'],
-    'irises': metrics.iris_weights(batch.irises, mask.shape[1]),
-    'rows': batch.rows,
-    'has_truth': batch.has_truth,
-    'has_stranger': batch.has_stranger,
-    'has_hole_at': has_hole,
-  }
 
 
 def _columns(
@@ -189,10 +205,10 @@ def _columns(
   painted: np.ndarray,
   swapped: np.ndarray,
 ) -> dict[str, np.ndarray]:
-  first = batch.shown
+  shown = batch.shown
   columns = {
-    'reference': first['reference'],
-    'input': masks.hole(first['image'], mask),
+    'reference': shown['reference'],
+    'input': masks.hole(shown['image'], mask),
     'result': painted,
   }
   if batch.has_truth.any():
@@ -205,13 +221,13 @@ def _columns(
 def gallery_of(
   batch: EvaluationBatch, columns: dict[str, np.ndarray], listing: Listing
 ) -> Gallery:
-  """Returns some pictures of a batch."""
-  # As many people as there are: the first picture of each, then the second.
+  """Returns up to `GALLERY_ROWS` images of a batch, of many people."""
+  # The first image of each person, then the second of each, and so on.
   valid = np.flatnonzero(batch.inputs['valid'])
-  people = collections.Counter()
+  people: collections.Counter[str] = collections.Counter()
   turns = []
-  for i in valid:
-    identity = listing.identities[batch.rows[i]]
+  for row in batch.rows[valid]:
+    identity = listing.identities[row]
     turns.append(people[identity])
     people[identity] += 1
   chosen = valid[np.argsort(turns, kind='stable')[:GALLERY_ROWS]]
@@ -223,7 +239,7 @@ def gallery_of(
   )
 
 
-def _write_pictures(
+def _write_images(
   folder: pathlib.Path,
   batch: EvaluationBatch,
   columns: dict[str, np.ndarray],

@@ -1,4 +1,4 @@
-"""What an evaluation found: the fields of results.json, and as a table."""
+"""The content of results.json and score.json, also as text tables."""
 
 from __future__ import annotations
 
@@ -25,33 +25,43 @@ Intervals = dict[str, list[float]]
 PACKAGES = ('exgan_jax', 'jax', 'flax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
+class _Saved:
+  def save(self, path: str | pathlib.Path) -> None:
+    """Writes a JSON file atomically, creating the folder.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    files.write_json(path, self)
+
+
 @dataclasses.dataclass(frozen=True)
-class Results:
-  """What an evaluation found; the fields of results.json.
+class Results(_Saved):
+  """The results of an evaluation; the fields of results.json.
 
   Attributes:
     model: preset of the model.
-    step: of its checkpoint.
+    step: step of the checkpoint.
     dataset: name of the data set.
     split: evaluated split.
-    resolution: side of the pictures in pixels.
-    num_images: number of in-painted pictures.
+    resolution: side of the images in pixels.
+    num_images: number of in-painted images.
     protocol: how references were chosen.
     metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
-      `ms_ssim_variant`, `fid`, `inception_score` (and `_std`, over its ten
-      splits); None where not computed. With weights that are not the published
-      ones, `frechet_distance_unverified` and `inception_score_unverified`.
-      How much is owed to the reference: `l1_hole_swapped`, with one of another
-      person, and its ratio to `l1_hole`; `code_distance` between the painted
-      eyes and the true ones under a compressor; `iris_delta_e`, the median
-      CIEDE2000 distance of their irises' colours; both also `_swapped`.
-      Of a compressor: `l1_eyes` of its drawings, over the crops, and the
-      `verification_auc` of its codes.
+      `ms_ssim_variant`, `fid` and `inception_score` (with `_std`, over ten
+      splits); None if not computed. With weights other than the published ones,
+      `frechet_distance_unverified` and `inception_score_unverified`.
+      How much the reference matters: `l1_hole_swapped`, with a stranger's
+      reference, and its ratio to `l1_hole`; `code_distance`, between the codes
+      of the painted and the true eyes; `iris_delta_e`, the median CIEDE2000
+      distance of their iris colors; the last two also `_swapped`.
+      Of a compressor: `l1_eyes`, of its reconstructed eye crops, and
+      `verification_auc`, of its codes.
     skipped: why a metric is None.
-    baselines: the same metrics of methods that learn nothing.
+    baselines: the same metrics of each baseline.
     provenance: versions, hashes of configuration and weights, device.
-    intervals: of `model` and of each baseline, low and high end of a metric's
-      95 % bootstrap interval over people.
+    intervals: of `model` and each baseline, the bounds of the 95 % bootstrap
+      interval of a metric over people.
   """
 
   model: str
@@ -67,27 +77,19 @@ class Results:
   provenance: dict[str, Any]
   intervals: dict[str, Intervals] = dataclasses.field(default_factory=dict)
 
-  def save(self, path: str | pathlib.Path) -> None:
-    """Writes results.json, whole or not at all, making its folder.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    files.write_json(path, self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Score:
-  """What a comparison of two folders found; the fields of score.json.
+class Score(_Saved):
+  """The comparison of two folders; the fields of score.json.
 
   Attributes:
-    method: name of whatever made the results.
-    num_images: number of pairs of pictures.
-    resolution: shorter side of the pictures in pixels, None where they differ.
-    metrics: as in `Results`, as far as pictures alone tell them.
+    method: name of the method that made the results.
+    num_images: number of pairs of images.
+    resolution: shorter side of the images in pixels, None if they differ.
+    metrics: those of `Results` that images alone determine.
     skipped: why a metric is None.
-    provenance: versions, hash of the network's weights, device.
-    intervals: low and high end of a metric's 95 % bootstrap interval.
+    provenance: versions, hash of the Inception weights, device.
+    intervals: bounds of the 95 % bootstrap interval of a metric over images.
   """
 
   method: str
@@ -98,17 +100,9 @@ class Score:
   provenance: dict[str, Any]
   intervals: Intervals = dataclasses.field(default_factory=dict)
 
-  def save(self, path: str | pathlib.Path) -> None:
-    """Writes score.json, whole or not at all, making its folder.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    files.write_json(path, self)
-
 
 def load(path: str | pathlib.Path) -> Results | Score:
-  """Reads what `Results.save` or `Score.save` wrote; its fields tell which.
+  """Reads a file that `Results.save` or `Score.save` wrote.
 
   Raises:
     InputError: there is no such file, or it holds neither.
@@ -120,17 +114,17 @@ def load(path: str | pathlib.Path) -> Results | Score:
 
 
 def format_table(results: Results) -> str:
-  """The metrics of the model and the baselines, for people to read."""
+  """Returns a text table of the model and the baselines."""
   title = (
-    f'{results.dataset} {results.split}: {results.num_images} pictures at'
+    f'{results.dataset} {results.split}: {results.num_images} images at'
     f' {results.resolution} px, step {results.step}'
   )
   return _format(title, {results.model: results.metrics} | results.baselines)
 
 
 def format_score(score: Score) -> str:
-  """The metrics of a folder of pictures, for people to read."""
-  title = f'{score.num_images} pictures'
+  """Returns a text table of the metrics of a folder."""
+  title = f'{score.num_images} images'
   if score.resolution is not None:
     title += f' of {score.resolution} px'
   return _format(title, {score.method: score.metrics})
@@ -150,8 +144,8 @@ def _format(title: str, columns: dict[str, Metrics]) -> str:
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>16}' for cell in shown))
   if variant := first.get('ms_ssim_variant'):
     lines.append(
-      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}). Smaller is'
-      ' better,\nbut for what is painted after a stranger (swapped).'
+      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}). Lower is better,'
+      "\nexcept with a stranger's reference (swapped)."
     )
   return '\n'.join(lines)
 
@@ -159,7 +153,7 @@ def _format(title: str, columns: dict[str, Metrics]) -> str:
 def provenance_of(
   config: Config, model: Model, records: Records, encoder: Params | None
 ) -> dict[str, Any]:
-  """What made the numbers: versions, hashes, device."""
+  """Returns what the numbers depend on: versions, hashes, device."""
   return {
     **environment(),
     'dataset_version': records.version,
@@ -172,7 +166,7 @@ def provenance_of(
 
 
 def environment() -> dict[str, Any]:
-  """Versions and device."""
+  """Returns versions and device."""
   return {
     'versions': {
       'python': platform.python_version(),
@@ -190,7 +184,7 @@ def _version(package: str) -> str | None:
 
 
 def weights_hash(params: Any) -> str:
-  """SHA-256 over names, shapes and values of a tree of arrays."""
+  """Returns a SHA-256 over names, shapes and values of a tree of arrays."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     array = np.asarray(leaf)

@@ -1,4 +1,4 @@
-"""What the fields of results.json and score.json must be."""
+"""Rules for the fields of results.json and score.json."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ MAX_TEXT = 500
 
 _MAX_DEPTH = 3
 
-# No metric comes near it, and sums and ratios of smaller numbers are finite.
+# Far above any metric; sums and ratios of smaller numbers are finite.
 _LIMIT = 2**53
 
-# What a field must be: a test, and how an error names it.
+# A test for a field, and what the error message asks for.
 Rule = tuple[Callable[[Any], bool], str]
 
 
 def checked(
   path: str | pathlib.Path, fields: dict[str, Any], rules: Mapping[str, Rule]
 ) -> dict[str, Any]:
-  """Returns the fields, each as its rule wants it.
+  """Returns the fields if all of them follow their rules.
+
+  Files of older versions have no `intervals`.
 
   Raises:
-    InputError: a field is missing, unknown, or not what it should be. That of
-      intervals may be missing: files of older versions have none.
+    InputError: a field is missing, unknown, or breaks its rule.
   """
   if fields.keys() | {'intervals'} != rules.keys():
-    raise InputError(f'{path} does not have the fields of results')
+    raise InputError(f'{path} does not have the fields of a results file')
   for name, value in fields.items():
     fits, wanted = rules[name]
     if not fits(value):
@@ -38,7 +39,7 @@ def checked(
 
 
 def is_text(value: Any) -> bool:
-  """Whether it is one line that any terminal and any encoding can show."""
+  """Returns whether a value is one short line of printable text."""
   return (
     isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
   )
@@ -49,7 +50,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-  # Not a bool, which is an int; and NaN is not below anything.
+  # Excludes bool, a subclass of int, and NaN.
   return type(value) in (int, float) and abs(value) < _LIMIT
 
 

@@ -1,4 +1,4 @@
-"""What the report's tables show: their columns, and the paper's numbers."""
+"""The columns of the report's tables, and the paper's numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PAPER = 'arXiv:1712.03999'
 PAPER_URL = 'https://arxiv.org/abs/1712.03999'
 PAPER_DATASET = 'celeb_id'
 HOW_TO_READ = (
-  'In round brackets: against gan. In square brackets: the 95 % bootstrap'
-  ' interval; after ±: the standard deviation over runs.'
+  'Parentheses: difference to gan. Square brackets: 95 % bootstrap interval.'
+  ' ±: standard deviation over runs.'
 )
-# Its table, the rows on Celeb-ID. L1, MS-SSIM as a distance, FID, Inception.
+# The rows on Celeb-ID: L1, MS-SSIM as a distance, FID, Inception Score.
 PAPER_METRICS: dict[str, Metrics] = {
   model: dict(
     zip(('l1', 'ms_ssim', 'fid', 'inception_score'), row, strict=True)
@@ -31,10 +31,10 @@ class Column:
   """A metric.
 
   Attributes:
-    metric: its name in results.json.
-    title: for people.
-    digits: after the point.
-    better: -1 where smaller is better, 1 where larger is, 0 where neither.
+    metric: name in results.json.
+    title: title of the column.
+    digits: digits after the decimal point.
+    better: -1 if lower is better, 1 if higher is, 0 if neither.
   """
 
   metric: str
@@ -44,14 +44,14 @@ class Column:
 
   @property
   def direction(self) -> str:
-    return ('smaller is better', '', 'larger is better')[self.better + 1]
+    return ('lower is better', '', 'higher is better')[self.better + 1]
 
 
-# The title of a table, what there is to say of it, its columns.
+# The title, note and columns of each table.
 THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
   (
-    "Whole pictures: the paper's table",
-    'Most of each picture nobody painted.',
+    "Whole images: the paper's table",
+    'Most pixels of each image are not in-painted.',
     (
       Column('l1', 'L1', 5),
       Column('ms_ssim', '1 - MS-SSIM', 5),
@@ -61,7 +61,7 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
   ),
   (
     'In the hole',
-    'Of what was painted alone.',
+    'Only of the in-painted pixels.',
     (
       Column('l1_hole', 'L1 of the hole', 5),
       Column('ms_ssim_hole', '1 - MS-SSIM of the hole', 5),
@@ -70,8 +70,8 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
   ),
   (
-    'FID of endlessly many pictures',
-    'FID falls as the number of pictures grows; this is where it would end.',
+    'FID for infinitely many images',
+    'FID falls as the number of images grows; this is its extrapolated limit.',
     (
       Column('fid_infinity', 'FID∞', 2),
       Column('fid_hole_infinity', 'FID∞ of the hole', 2),
@@ -79,7 +79,7 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
   ),
   (
     'With unverified weights',
-    'Not those that FID is defined by: to be compared in this table alone.',
+    'Not the weights that define FID: compare only within this table.',
     (
       *(
         Column(f'frechet_distance{kind}_unverified', f'{title}, unverified', 2)
@@ -102,11 +102,13 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
   ),
   (
-    'What is owed to the reference',
-    'Each picture is painted a second time after a stranger: the more that'
-    ' costs, the more the eyes are those of the reference.',
+    'Influence of the reference',
+    "Each image is also in-painted with a stranger's reference: the more that"
+    ' costs, the more the model uses its reference.',
     (
-      Column('l1_hole_swapped_ratio', 'L1 of the hole, stranger / right', 3, 0),
+      Column(
+        'l1_hole_swapped_ratio', 'L1 of the hole, stranger / same person', 3, 0
+      ),
       Column('code_distance', 'code distance', 2),
       Column('code_distance_swapped', 'code distance, stranger', 2, 0),
       Column('frechet_code_distance', 'Fréchet distance of codes', 2),
@@ -116,10 +118,10 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
   ),
   (
     'The compressor',
-    'Of its drawings of eyes, and of its codes.',
+    'Of its reconstructed eyes and of its codes.',
     (
       Column('l1_eyes', 'L1 of the eyes', 5),
-      Column('verification_auc', 'AUC of telling people apart', 3, 1),
+      Column('verification_auc', 'verification AUC', 3, 1),
     ),
   ),
 )

@@ -1,7 +1,7 @@
-"""The project page's two figures, from the galleries of several models.
+"""The report's two figures, from the galleries of several models.
 
-The first shows originals and what each model made of them; the second the
-reference, the picture to in-paint, and another method's result beside ours.
+The first shows originals and the result of each model; the second shows the
+reference, the input, and the result of another method beside ours.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -23,25 +23,29 @@ from exgan_jax.report.tables import Line
 MAX_ROWS = 6
 PREFERRED = 'reference_clone'
 QUALITY = 88
-# Sides of an embedded picture in pixels, for screens of twice the density.
+# Sides of an embedded image in pixels, for screens of twice the density.
 SMALLEST, LARGEST = 192, 256
-# The least that a picture measures on a sheet.
+# Minimum side of an image on a contact sheet.
 SHEET_SIDE = 160
 _CAPTION_LENGTH = 24
-# What a model's column of a gallery is called: a compressor's drawings, too.
+# The column of a gallery with the results of a painter or a compressor.
 _RESULTS = ('result', 'drawn')
-# And what else in it is no baseline, whatever results say.
-_OTHERS = ('reference', 'input', 'original', 'stranger', 'after stranger')
+# Columns that are never baselines, whatever the results say.
+_OTHERS = (
+  *_RESULTS,
+  *('reference', 'input', 'original', 'stranger', 'after stranger'),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-  """Rows of pictures, a captioned column for every kind.
+  """Rows of images, with a captioned column per kind.
 
   Attributes:
-    caption: what it shows.
+    caption: caption of the figure.
     columns: caption to uint8 [n, h, w, 3].
-    places: float32 [n, 2, 2], where the eyes are, as `sheet.PLACES` names them.
+    places: float32 [n, 2, 2], eye centers by the names in
+      `contact_sheet.PLACES`.
   """
 
   caption: str
@@ -49,30 +53,25 @@ class Figure:
   places: dict[str, Float[np.ndarray, 'n 2 2']]
 
   def draw(self) -> Image.Image:
-    """Returns it as one picture."""
+    """Returns the figure as one image."""
     resolution = next(iter(self.columns.values())).shape[1]
     side = min(max(resolution, SHEET_SIDE), LARGEST)
     return contact_sheet.make_sheet(self.columns, self.places, side)
 
   def rows(self) -> list[list[tuple[str, str]]]:
-    """Returns of every row, for every column, its caption and a data URI."""
-    count = len(next(iter(self.columns.values())))
-    return [
-      [
-        (caption, data_uri(images[row], self._eyes(caption)[row]))
-        for caption, images in self.columns.items()
-      ]
-      for row in range(count)
-    ]
-
-  def _eyes(self, caption: str) -> Float[np.ndarray, 'n 2 2']:
-    return self.places[contact_sheet.EYES_OF.get(caption, 'eyes')]
+    """Returns rows of captions and data URIs, one per column."""
+    by_column = []
+    for caption, images in self.columns.items():
+      eyes = self.places[contact_sheet.EYES_OF.get(caption, 'eyes')]
+      uris = map(data_uri, images, eyes)
+      by_column.append([(caption, uri) for uri in uris])
+    return [list(row) for row in zip(*by_column, strict=True)]
 
 
 def data_uri(
   image: UInt8[np.ndarray, 'h w 3'], eyes: Float[np.ndarray, '2 2']
 ) -> str:
-  """Returns a picture with the strip of its eyes under it, as a JPEG."""
+  """Returns an image with an enlarged strip of its eyes below, as a JPEG."""
   side = min(max(image.shape[1], SMALLEST), LARGEST)
   picture = Image.fromarray(image).resize(
     (side, side), Image.Resampling.BICUBIC
@@ -85,30 +84,30 @@ def data_uri(
 
 
 def check(path: str, gallery: Gallery, resolution: int) -> None:
-  """Says whether a gallery can be the one of results.
+  """Checks that a gallery fits the results beside it.
 
   Raises:
-    InputError: its pictures are of another size, or no eye is known, or it is
-      nowhere near its picture.
+    InputError: its images have another size, or its eye centers are missing or
+      far outside the image.
   """
   shape = next(iter(gallery.columns.values())).shape[1:3]
   if shape != (resolution, resolution):
-    raise InputError(f'{path}: the pictures are not of {resolution} px')
+    raise InputError(f'{path}: the images do not have {resolution} px')
   if 'eyes' not in gallery.places:
-    raise InputError(f'{path} does not tell where the eyes are')
+    raise InputError(f'{path} has no eye centers')
   for eyes in gallery.places.values():
     if (np.abs(eyes) > 2 * resolution).any():
-      raise InputError(f'{path}: eyes are far outside their pictures')
+      raise InputError(f'{path}: eye centers are far outside the images')
 
 
 def make_figures(
   galleries: Mapping[str, Gallery], lines: Sequence[Line]
 ) -> list[Figure]:
-  """Returns the two figures, as far as there are pictures for them.
+  """Returns the figures that there are images for.
 
   Args:
-    galleries: of each model.
-    lines: of the table, which tell the best model and the best baseline.
+    galleries: gallery of each model.
+    lines: lines of the tables, to find the best model and baseline.
   """
   results = {
     model: column
@@ -117,7 +116,14 @@ def make_figures(
     if column in gallery.columns
   }
   galleries = {model: galleries[model] for model in results}
-  names = _shared(galleries)
+  if not galleries:
+    return []
+  first, *others = galleries.values()
+  names = [
+    name
+    for name in dict.fromkeys(first.filenames)
+    if all(name in other.filenames for other in others)
+  ][:MAX_ROWS]
   if not names:
     return []
   made = [_of_models(galleries, results, names)]
@@ -125,18 +131,6 @@ def make_figures(
   if painters:
     made.append(_of_methods(galleries, painters, names, lines))
   return made
-
-
-def _shared(galleries: Mapping[str, Gallery]) -> list[str]:
-  """Names of the first pictures that all galleries have."""
-  if not galleries:
-    return []
-  first, *others = galleries.values()
-  names = dict.fromkeys(first.filenames)
-  shared = [
-    name for name in names if all(name in one.filenames for one in others)
-  ]
-  return shared[:MAX_ROWS]
 
 
 def _of_models(
@@ -155,12 +149,11 @@ def _of_models(
       gallery, gallery.columns[results[model]], names
     )
   eyes = _rows(first, first.places['eyes'], names)
-  made = ', '.join(galleries)
   return Figure(
-    f'The {start}, and the eyes that each model painted ({made}). Under each'
-    ' picture its eyes, enlarged.',
+    f'The {start}, and the result of each model ({", ".join(galleries)}). Below'
+    ' each image, its eyes are enlarged.',
     columns,
-    # All columns show the same scene, that of the model `reference`, too.
+    # All columns show the same scene, even that of the model `reference`.
     dict.fromkeys(contact_sheet.PLACES, eyes),
   )
 
@@ -172,50 +165,49 @@ def _of_methods(
   lines: Sequence[Line],
 ) -> Figure:
   best = _best(lines, 'model', painters)
-  why = ', the nearest in the hole' if best and len(painters) > 1 else ''
+  why = ', the lowest L1 of the hole' if best and len(painters) > 1 else ''
   best = best or painters[0]
   ours = galleries[best]
-  columns, told = {}, []
+  columns, parts = {}, []
   for column, words in (
     ('reference', 'The reference'),
-    ('input', 'the picture to in-paint'),
+    ('input', 'the input'),
   ):
     eyes = contact_sheet.EYES_OF.get(column, 'eyes')
     if column in ours.columns and eyes in ours.places:
       columns[column] = _rows(ours, ours.columns[column], names)
-      told.append(words)
+      parts.append(words)
   baselines = {line.name for line in lines if line.kind == 'baseline'}
   owners = {
     name: gallery
     for gallery in galleries.values()
     for name in gallery.columns
-    if name in baselines and name not in (*_RESULTS, *_OTHERS)
+    if name in baselines and name not in _OTHERS
   }
-  other = PREFERRED if PREFERRED in owners else None
-  other = other or _best(lines, 'baseline', list(owners))
+  other = PREFERRED if PREFERRED in owners else _best(lines, 'baseline', owners)
   if other:
-    columns[_short(other)] = _rows(
-      owners[other], owners[other].columns[other], names
-    )
-    told.append(f"another method's result ({other})")
+    gallery = owners[other]
+    columns[_short(other)] = _rows(gallery, gallery.columns[other], names)
+    parts.append(f'the result of another method ({other})')
   columns[f'ours: {_short(best)}'] = _rows(ours, ours.columns['result'], names)
-  told.append(f'ours ({best}{why})')
+  parts.append(f'ours ({best}{why})')
   return Figure(
-    ', '.join(told) + '.',
+    ', '.join(parts) + '.',
     columns,
     {name: _rows(ours, eyes, names) for name, eyes in ours.places.items()},
   )
 
 
-def _best(lines: Sequence[Line], kind: str, among: Sequence[str]) -> str | None:
-  """Name of the line whose `l1_hole` is the smallest."""
+def _best(lines: Sequence[Line], kind: str, among: Iterable[str]) -> str | None:
+  """Returns the name of the line with the smallest `l1_hole`."""
+  allowed = set(among)
   found = {
     line.name: summary.mean
     for line in reversed(lines)
-    if line.kind == kind and line.name in among
+    if line.kind == kind and line.name in allowed
     if (summary := line.summary('l1_hole'))
   }
-  return min(found, key=found.get, default=None)
+  return min(found, key=lambda name: found[name], default=None)
 
 
 def _rows(
@@ -225,5 +217,5 @@ def _rows(
 
 
 def _short(name: str) -> str:
-  # A caption must fit over its column.
+  """Shortens a caption to the width of its column."""
   return name if len(name) <= _CAPTION_LENGTH else name[:_CAPTION_LENGTH] + '…'

@@ -1,4 +1,4 @@
-"""The report as Markdown."""
+"""Renders the report as Markdown."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 from exgan_jax.report import columns
 from exgan_jax.report.sections import Section
-from exgan_jax.report.tables import Line, Table
+from exgan_jax.report.tables import Table
 
 _DIRECTION = (
-  'Smaller is better, but for what is painted after a stranger, for the'
-  ' Inception Score and for an AUC. '
+  "Lower is better, except with a stranger's reference, for the Inception Score"
+  ' and for an AUC. '
 )
 
 
 def render(sections: Sequence[Section], pictures: Sequence[list[str]]) -> str:
-  """Returns the whole text.
+  """Returns the whole report.
 
   Args:
-    sections: of the report.
-    pictures: of each section, the files of its figures.
+    sections: sections of the report.
+    pictures: files of the figures of each section.
   """
   parts = [
     _section(section, files)
@@ -47,10 +47,10 @@ def _section(section: Section, pictures: Sequence[str]) -> str:
     skipped = (f'- {_text(line)}' for line in section.skipped)
     lines += ['Not computed:', '', *skipped, '']
   if section.provenance:
-    lines += ['What made the numbers:', '']
+    lines += ['Provenance:', '']
     for title, values in section.provenance:
-      told = ', '.join(f'{name} {value}' for name, value in values.items())
-      lines.append(f'- {_text(title)}: {_text(told)}')
+      made = ', '.join(f'{name} {value}' for name, value in values.items())
+      lines.append(f'- {_text(title)}: {_text(made)}')
     lines.append('')
   return '\n'.join(lines)
 
@@ -58,9 +58,9 @@ def _section(section: Section, pictures: Sequence[str]) -> str:
 def _table(table: Table) -> list[str]:
   titles = ' | '.join(column.title for column in table.columns)
   note = table.note
-  if any(row.line.kind == 'paper' for row in table.rows):
+  if table.has_paper:
     source = f'[{columns.PAPER}]({columns.PAPER_URL})'
-    note += f" The paper's rows: {source}, the part of its table on Celeb-ID."
+    note += f" The paper's rows: {source}, the Celeb-ID part of its table."
   lines = [
     *(f'### {table.title}', '', note, ''),
     f'| model | runs | {titles} |',
@@ -69,20 +69,15 @@ def _table(table: Table) -> list[str]:
   for row in table.rows:
     cells = ' | '.join(map(str, row.cells))
     runs = len(row.line.metrics) if row.line.kind == 'model' else ''
-    lines.append(f'| {_title(row.line)} | {runs} | {cells} |')
+    name = row.line.name.replace('`', "'").replace('|', '\\|')
+    title = f'`{name}`'
+    if row.line.kind != 'baseline':
+      title += f', {_text(row.line.detail)}'
+    lines.append(f'| {title} | {runs} | {cells} |')
   return [*lines, '']
 
 
-def _title(line: Line) -> str:
-  name = _code(line.name)
-  return name if line.kind == 'baseline' else f'{name}, {_text(line.detail)}'
-
-
-def _code(text: str) -> str:
-  return '`' + text.replace('`', "'").replace('|', '\\|') + '`'
-
-
 def _text(text: str) -> str:
-  """Escapes what would be HTML, code, a link or the end of a table's cell."""
+  """Escapes HTML, code, links and the ends of table cells."""
   text = re.sub(r'([\\`|])', r'\\\1', html.escape(text, quote=False))
   return text.replace('](', ']\\(')

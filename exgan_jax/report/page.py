@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""Renders the report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from exgan_jax.report.sections import Section
 
 TEMPLATE = 'page.html.jinja'
 SHOWN_ROWS = 3
-"""Of a figure; the others are a click away."""
+"""Rows of a figure that are shown before a click."""
 
 
 def render(sections: Sequence[Section]) -> str:
-  """Returns the page. Whatever comes from results is escaped."""
+  """Returns the page, with all text escaped."""
   environment = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -25,7 +25,7 @@ def render(sections: Sequence[Section]) -> str:
     lstrip_blocks=True,
   )
   environment.globals |= {
-    'colour': plots.colour,
+    'color': plots.color,
     'dash': plots.dash,
     'how_to_read': columns.HOW_TO_READ,
     'narrow': narrow,
@@ -39,6 +39,6 @@ def render(sections: Sequence[Section]) -> str:
 
 
 def narrow(figure: Figure) -> int:
-  """How many pictures of a row stand side by side on a telephone."""
+  """Returns the number of images side by side on a phone."""
   count = len(figure.columns)
   return 2 if count in (2, 4) else min(count, 3)

@@ -1,90 +1,88 @@
-"""Small plots of metrics over training steps, as SVG that follows the page.
+"""Small plots of metrics over training steps, as SVG that uses page styles.
 
-Their ink is `currentColor` and their lines `var(--series-0)` and so on, so the
-page says which colours those are, in light and in dark.
+Text is drawn in `currentColor` and lines in `var(--series-0)` and so on, which
+the page defines for light and dark mode.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exgan_jax.evaluation.results import Results
-from exgan_jax.report import tables
 from exgan_jax.report.columns import THEMES, Column
-from exgan_jax.report.tables import Line, Summary
+from exgan_jax.report.tables import Summary, model_lines
+
+if TYPE_CHECKING:
+  from matplotlib.typing import RcKeyType
 
 SERIES = 6
-"""Colours that a page has to define; more lines than that take them again."""
+"""Number of colors that the page defines; further lines reuse them."""
 DASHES = ('', '6 3', '2 2', '8 3 2 3')
 WIDTH, HEIGHT = 330, 210
 _INK = '#0a0b0c'
-_COLOURS = [f'#0d0e{index:02x}' for index in range(SERIES)]
-_STYLE = {
+# Each is replaced by a color of the page.
+_COLORS = [f'#0d0e{index:02x}' for index in range(SERIES)]
+_STYLE: dict[RcKeyType, Any] = {
   'svg.fonttype': 'none',
   'axes.spines.top': False,
   'axes.spines.right': False,
   'axes.linewidth': 0.8,
   'font.size': 11,
   'lines.scale_dashes': False,
-  **{
-    name: _INK
-    for name in ('text.color', 'axes.edgecolor', 'xtick.color', 'ytick.color')
-  },
+  'text.color': _INK,
+  'axes.edgecolor': _INK,
+  'xtick.color': _INK,
+  'ytick.color': _INK,
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Plot:
-  """A metric over training steps.
-
-  Attributes:
-    column: which metric.
-    svg: the picture, to be put into a page.
-  """
+class Plot(NamedTuple):
+  """A metric over training steps, as an SVG element."""
 
   column: Column
   svg: str
 
 
-def colour(index: int) -> str:
-  """CSS colour of the line of a model, by its place among them."""
+def color(index: int) -> str:
+  """Returns the CSS color of a model's line."""
   return f'var(--series-{index % SERIES})'
 
 
 def dash(index: int) -> str:
-  """Its `stroke-dasharray`: colour is not all that tells lines apart."""
+  """Returns the `stroke-dasharray` of a model's line."""
   return DASHES[index % len(DASHES)]
 
 
 def make_plots(
   found: Sequence[Results], models: Sequence[str], page_id: str = ''
 ) -> list[Plot]:
-  """A plot for every metric that some model has at two steps or more.
+  """Returns a plot per metric that some model has at several steps.
 
   Args:
-    found: of all models, runs and steps.
-    models: in the order of their colours.
-    page_id: tells these plots from others on the page.
+    found: results of all models, runs and steps.
+    models: models in the order of their colors.
+    page_id: prefix that distinguishes these plots from others on the page.
   """
-  steps = {
-    model: [
-      (step, _line([x for x in found if (x.model, x.step) == (model, step)]))
-      for step in sorted({x.step for x in found if x.model == model})
+  steps = {}
+  for model in models:
+    ours = [one for one in found if one.model == model]
+    steps[model] = [
+      (step, model_lines([one for one in ours if one.step == step])[0])
+      for step in sorted({one.step for one in ours})
     ]
-    for model in models
-  }
   made = []
   for _, _, columns in THEMES:
     for column in columns:
       if column.metric.endswith('_swapped'):
-        continue  # Its ratio to what it is compared with tells more.
+        continue  # The ratio has its own plot.
       points = {
         index: [
           (step, summary)
@@ -98,24 +96,16 @@ def make_plots(
   return made
 
 
-def _line(found: Sequence[Results]) -> Line:
-  (line, *_) = tables.model_lines(found)
-  return line
-
-
 def draw(
   points: Mapping[int, Sequence[tuple[int, Summary]]], page_id: str
 ) -> str:
-  """Draws a line a model, in a band of what its values are sure to.
+  """Draws a line per model, in a band of its bounds, as an SVG element.
 
   Args:
-    points: of each model, by its place among them, steps and values.
-    page_id: no other plot on the page may have it.
-
-  Returns:
-    An SVG element.
+    points: steps and values by the index of the model.
+    page_id: unique on the page.
   """
-  with matplotlib.rc_context(_STYLE | {'svg.hashsalt': page_id}):
+  with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': page_id}):
     figure = Figure((WIDTH / 72, HEIGHT / 72), dpi=72, layout='constrained')
     axes = figure.subplots()
     for index, known in points.items():
@@ -131,28 +121,29 @@ def draw(
   return _for_a_page(file.getvalue())
 
 
-def _draw_line(axes, index: int, known: Sequence[tuple[int, Summary]]) -> None:
-  colour = _COLOURS[index % SERIES]
+def _draw_line(
+  axes: Axes, index: int, known: Sequence[tuple[int, Summary]]
+) -> None:
+  line_color = _COLORS[index % SERIES]
   numbers = [float(part) for part in dash(index).split()]
-  style = (0, tuple(numbers)) if numbers else 'solid'
-  xs = [step for step, _ in known]
   axes.plot(
-    xs,
+    [step for step, _ in known],
     [one.mean for _, one in known],
-    color=colour,
+    color=line_color,
     linewidth=1.8,
-    linestyle=style,
+    linestyle=(0, tuple(numbers)) if numbers else 'solid',
     marker='o',
     markersize=4,
     gid=f'line-{index}',
   )
-  sure = [(x, one.low, one.high) for x, one in known if one.low is not None]
+  sure = [(step, *one.bounds) for step, one in known if one.bounds]
   if len(sure) > 1:
-    axes.fill_between(*zip(*sure, strict=True), color=colour, alpha=0.15, lw=0)
+    steps, low, high = zip(*sure, strict=True)
+    axes.fill_between(steps, low, high, color=line_color, alpha=0.15, lw=0)
 
 
 def _for_a_page(svg: str) -> str:
-  """Takes out what a page must not hold twice, puts its colours and font in."""
+  """Removes ids, sizes, fonts and styles, and inserts the page's colors."""
   svg = svg[svg.index('<svg') :]
   svg = re.sub(r'<defs>\s*<style.*?</style>\s*</defs>', '', svg, flags=re.S)
   svg = re.sub(r' (width|height)="[\d.]+pt"', '', svg, count=2)
@@ -160,6 +151,6 @@ def _for_a_page(svg: str) -> str:
   svg = re.sub(r'<g id="[^"]*">', '<g>', svg)
   svg = re.sub(r'font-family: [^;"]*; ', '', svg)
   svg = svg.replace(_INK, 'currentColor')
-  for index, sentinel in enumerate(_COLOURS):
-    svg = svg.replace(sentinel, colour(index))
+  for index, sentinel in enumerate(_COLORS):
+    svg = svg.replace(sentinel, color(index))
   return re.sub(r'\s*\n\s*', ' ', svg).strip()

@@ -1,11 +1,11 @@
-"""What a report says of one data set, split and resolution."""
+"""The content of the report: one section per data set, split and resolution."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from exgan_jax.config import PRESETS
 from exgan_jax.evaluation.gallery import Gallery
@@ -17,23 +17,20 @@ from exgan_jax.report.figures import Figure
 from exgan_jax.report.plots import Plot
 from exgan_jax.report.tables import Line, Table
 
-NO_PICTURES = (
-  'There are no pictures: none of the results has a gallery (.npz) beside it.'
-)
+NO_IMAGES = 'No images: none of the results has a gallery (.npz) beside it.'
 COMPRESSOR = 'compressor'
-# What a title says of the protocol.
+# How a title shows the protocol.
 _PROTOCOLS = {'next-image': '', 'none': ', compressor'}
-# Of a provenance: what rows should share to be compared.
+# Fields of the provenance that comparable rows share.
 _SHARED = {
   'records_sha256': 'records',
-  'encoder_sha256': 'compressor, so the distances of codes are not comparable',
-  'inception_sha256': 'Inception weights, so neither are their scores',
+  'encoder_sha256': 'compressor, so code distances cannot be compared',
+  'inception_sha256': 'Inception weights, so their metrics cannot be compared',
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """Results, and the pictures beside them."""
+class Run(NamedTuple):
+  """Results, and the gallery beside them."""
 
   found: Results
   gallery: Gallery | None = None
@@ -41,50 +38,50 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-  """A part of the report; every text is plain, for Markdown and HTML to escape.
+  """A section of the report, in plain text that the renderers escape.
 
   Attributes:
     title: data set, split, resolution.
-    lead: of how many pictures, and how they were measured.
-    figures: pictures side by side.
-    plots: of metrics over training steps.
-    models: in the order of the plots' colours.
-    tables: of metrics, a row a model or method.
-    notes: on what cannot be compared.
-    skipped: what was not computed, and why.
-    provenance: what made the numbers: a title, and names with values.
+    lead: number of images and details of the metrics.
+    tables: metrics, with a row per model or method.
+    skipped: metrics that were not computed, and why.
+    provenance: titles, each with names and values.
+    figures: images side by side.
+    plots: metrics over training steps.
+    models: models in the order of the plots' colors.
+    notes: limits of the comparison.
   """
 
   title: str
   lead: str
-  figures: list[Figure]
-  plots: list[Plot]
-  models: list[str]
   tables: list[Table]
-  notes: list[str]
   skipped: list[str]
   provenance: list[tuple[str, dict[str, str]]]
+  figures: Sequence[Figure] = ()
+  plots: Sequence[Plot] = ()
+  models: Sequence[str] = ()
+  notes: Sequence[str] = ()
 
 
 def sections(runs: Sequence[Run], scores: Sequence[Score]) -> list[Section]:
-  """One for every data set, split, resolution and protocol; then the folders.
+  """Returns a section per data set, split, resolution and protocol.
 
-  Models come in the order of the presets.
-
-  A score of two folders joins the only section of as many pictures of its size;
-  where there is none, or several, it goes into a section of its own.
+  Models are in the order of the presets. A score joins the only section with
+  the same number and size of images. Scores without such a section, or with
+  several, are in a section of their own, the last.
   """
-  groups = collections.defaultdict(list)
   order = list(PRESETS)
-  known = sorted(
-    (run for run in runs if run.found.model in order),
-    key=lambda run: order.index(run.found.model),
-  )
-  others = [run for run in runs if run.found.model not in order]
-  for run in (*known, *others):
+  groups = collections.defaultdict(list)
+  for run in sorted(
+    runs,
+    key=lambda run: (
+      order.index(run.found.model) if run.found.model in order else len(order)
+    ),
+  ):
     one = run.found
     groups[one.dataset, one.split, one.resolution, one.protocol].append(run)
-  joined, alone = collections.defaultdict(list), []
+  joined: dict[Any, list[Score]] = collections.defaultdict(list)
+  alone: list[Score] = []
   for score in scores:
     fits = [where for where, group in groups.items() if _fits(score, group)]
     (joined[fits[0]] if len(fits) == 1 else alone).append(score)
@@ -97,15 +94,14 @@ def sections(runs: Sequence[Run], scores: Sequence[Score]) -> list[Section]:
 def _fits(score: Score, group: Iterable[Run]) -> bool:
   size = score.num_images, score.resolution
   return any(
-    size == (run.found.num_images, run.found.resolution)
-    and run.found.model != COMPRESSOR
-    for run in group
+    size == (found.num_images, found.resolution) and found.model != COMPRESSOR
+    for found, _ in group
   )
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-  """Of several results of the same weights, the last that were given."""
-  kept = {}
+  """Keeps the last of several results of the same weights."""
+  kept: dict[Any, Run] = {}
   for index, run in enumerate(runs):
     weights = run.found.provenance.get('weights_sha256')
     same = (run.found.model, run.found.step, str(weights))
@@ -113,24 +109,24 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
   return list(kept.values())
 
 
-def newest(found: Sequence[Results]) -> list[Results]:
-  """Of every run, that is model and configuration, its newest step alone."""
-
-  def identity(index: int) -> Any:
-    config = found[index].provenance.get('config_sha256')
-    return (found[index].model, str(config)) if config else index
-
+def _newest(runs: Sequence[Run]) -> list[Run]:
+  """Keeps the newest step of every model and configuration."""
+  keys: list[Any] = []
   last: dict[Any, int] = {}
-  for index, one in enumerate(found):
-    last[identity(index)] = max(one.step, last.get(identity(index), 0))
+  for index, (found, _) in enumerate(runs):
+    config = found.provenance.get('config_sha256')
+    keys.append((found.model, str(config)) if config else index)
+    last[keys[-1]] = max(found.step, last.get(keys[-1], 0))
   return [
-    one for index, one in enumerate(found) if one.step == last[identity(index)]
+    run
+    for key, run in zip(keys, runs, strict=True)
+    if run.found.step == last[key]
   ]
 
 
 def _section(runs: Sequence[Run], scores: Sequence[Score]) -> Section:
-  every = [run.found for run in runs]
-  found = newest(every)
+  newest = _newest(runs)
+  found = [run.found for run in newest]
   one = found[0]
   lines = [
     *tables_lib.model_lines(found),
@@ -139,8 +135,8 @@ def _section(runs: Sequence[Run], scores: Sequence[Score]) -> Section:
   ]
   paints = any(other.model != COMPRESSOR for other in found)
   galleries: dict[str, Gallery] = {}
-  for run in runs:
-    if run.gallery and any(run.found is other for other in found):
+  for run in newest:
+    if run.gallery:
       galleries.setdefault(run.found.model, run.gallery)
   made = figures.make_figures(galleries, lines)
   models = list(dict.fromkeys(other.model for other in found))
@@ -150,43 +146,37 @@ def _section(runs: Sequence[Run], scores: Sequence[Score]) -> Section:
   return Section(
     title=title,
     lead=_lead(found, lines),
-    figures=made,
-    plots=plots.make_plots(every, models, title),
-    models=models,
     tables=tables,
-    notes=[
-      *_picture_notes(made, galleries, models),
-      *_comparison_notes(found, tables),
-    ],
-    skipped=_skipped(found, scores),
+    skipped=_skipped([*found, *scores]),
     provenance=_provenance(
       [
         (f'{other.model}, {other.step:,} steps', other.provenance)
         for other in found
       ]
     ),
+    figures=made,
+    plots=plots.make_plots([run.found for run in runs], models, title),
+    models=models,
+    notes=[
+      *_image_notes(made, galleries, models),
+      *_comparison_notes(found, tables),
+    ],
   )
 
 
 def _folders(scores: Sequence[Score]) -> Section:
-  lines = [
-    tables_lib.score_line(
-      score,
-      f'N = {score.num_images}, '
-      + (f'{score.resolution} px' if score.resolution else 'several sizes'),
+  lines = []
+  for score in scores:
+    size = f'{score.resolution} px' if score.resolution else 'several sizes'
+    lines.append(
+      tables_lib.score_line(score, f'N = {score.num_images}, {size}')
     )
-    for score in scores
-  ]
   return Section(
     title='Folders',
-    lead='Pictures compared file by file. Their numbers go with none of the'
-    ' evaluations here: those are not of as many pictures of the same size.',
-    figures=[],
-    plots=[],
-    models=[],
+    lead='Images compared file by file. No evaluation here has the same number'
+    ' and size of images, so these numbers cannot be compared with theirs.',
     tables=tables_lib.tables(lines, None),
-    notes=[],
-    skipped=_skipped([], scores),
+    skipped=_skipped(scores),
     provenance=_provenance([(one.method, one.provenance) for one in scores]),
   )
 
@@ -194,34 +184,31 @@ def _folders(scores: Sequence[Score]) -> Section:
 def _lead(found: Sequence[Results], lines: Sequence[Line]) -> str:
   counts = ' or '.join(map(str, sorted({one.num_images for one in found})))
   variants = {one.metrics.get('ms_ssim_variant') for one in found} - {None}
-  parts = [f'{counts} pictures, protocol {found[0].protocol}.']
-  if any('fid' in name or 'frechet' in name for name in _known(lines)):
-    parts.append(f'N = {counts} for FID and every other Fréchet distance.')
-  parts.append('Images in [0, 1].')
-  if variants:
-    parts.append(f'MS-SSIM variant: {", ".join(sorted(map(str, variants)))}.')
-  return ' '.join(parts)
-
-
-def _known(lines: Iterable[Line]) -> set[str]:
-  return {
+  known = {
     name
     for line in lines
     for metrics in line.metrics
     for name, value in metrics.items()
     if value is not None
   }
+  parts = [f'{counts} images, protocol {found[0].protocol}.']
+  if any('fid' in name or 'frechet' in name for name in known):
+    parts.append(f'N = {counts} for FID and all other Fréchet distances.')
+  parts.append('Images in [0, 1].')
+  if variants:
+    parts.append(f'MS-SSIM variant: {", ".join(sorted(map(str, variants)))}.')
+  return ' '.join(parts)
 
 
-def _picture_notes(
+def _image_notes(
   made: Sequence[Figure], galleries: Mapping[str, Gallery], models: list[str]
 ) -> list[str]:
   if not galleries:
-    return [NO_PICTURES]
+    return [NO_IMAGES]
   if not made:
-    return ['There are no pictures: the galleries share none.']
+    return ['No images: the galleries have no image in common.']
   without = [model for model in models if model not in galleries]
-  return [f'There are no pictures of {", ".join(without)}.'] if without else []
+  return [f'No images of {", ".join(without)}.'] if without else []
 
 
 def _comparison_notes(
@@ -231,44 +218,46 @@ def _comparison_notes(
   for name, what in _SHARED.items():
     hashes = {str(one.provenance.get(name)) for one in found} - {'None'}
     if len(hashes) > 1:
-      notes.append(f'Not all rows are of the same {what}.')
-  if any(row.line.kind == 'paper' for table in tables for row in table.rows):
+      notes.append(f'Not all rows have the same {what}.')
+  if any(table.has_paper for table in tables):
     notes.append(
-      'The paper does not say which range its L1 is of, which variant its'
-      ' MS-SSIM, nor of how many pictures its FID.'
+      'The paper does not state the value range of its L1, the variant of its'
+      ' MS-SSIM, or the number of images of its FID.'
     )
     if found[0].dataset != PAPER_DATASET:
       notes.append(
-        'Its numbers are of photographs of celebrities, ours of'
-        f' {found[0].dataset}: beside each other they say how the models'
-        ' compare among themselves, not which are better.'
+        "The paper's numbers are on photos of celebrities, ours on"
+        f' {found[0].dataset}: compare differences between models, not the'
+        ' numbers themselves.'
       )
   return notes
 
 
-def _skipped(found: Sequence[Results], scores: Sequence[Score]) -> list[str]:
-  reasons = collections.defaultdict(dict)
-  for one in (*found, *scores):
+def _skipped(found: Iterable[Results | Score]) -> list[str]:
+  names: dict[str, list[str]] = collections.defaultdict(list)
+  for one in found:
     for metric, reason in one.skipped.items():
-      reasons[reason][metric] = None
-  return [f'{", ".join(names)}: {why}' for why, names in reasons.items()]
+      if metric not in names[reason]:
+        names[reason].append(metric)
+  return [f'{", ".join(metrics)}: {why}' for why, metrics in names.items()]
 
 
 def _provenance(
   made: Sequence[tuple[str, Mapping[str, Any]]],
 ) -> list[tuple[str, dict[str, str]]]:
-  """What all share once, and then what is each one's own."""
+  """Separates what all share from the rest of each."""
   flat = [(title, _flat(values)) for title, values in made]
   shared = set.intersection(*(set(values.items()) for _, values in flat))
   own = [
     (title, {k: v for k, v in values.items() if (k, v) not in shared})
     for title, values in flat
   ]
-  parts = [('All of them', dict(sorted(shared))), *own]
+  parts = [('All', dict(sorted(shared))), *own]
   return [(title, values) for title, values in parts if values]
 
 
 def _flat(values: Any, name: str = '') -> dict[str, str]:
+  """Flattens nested objects; names are joined by spaces."""
   if isinstance(values, list):
     values = dict(enumerate(values))
   if not isinstance(values, dict):

@@ -1,8 +1,7 @@
-"""The report's tables as data: Markdown and HTML show the same cells.
+"""The tables of the report, shared by Markdown and HTML.
 
-Results that differ in nothing but the weights, that is the seeds of one model,
-share a row: their mean, and their standard deviation where there are several.
-Of a single run the interval is shown, where it is known.
+Results that differ only in the seed share a row: their mean, and if there are
+several, their standard deviation. A single run shows its bootstrap interval.
 """
 
 from __future__ import annotations
@@ -25,24 +24,23 @@ BASELINE = 'gan'
 
 
 class Summary(NamedTuple):
-  """A metric of a row: its mean over runs, how many, and how sure it is."""
+  """A metric in a row: mean over runs, number of runs, and bounds."""
 
   mean: float
   runs: int
-  low: float | None = None
-  high: float | None = None
+  bounds: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """What a row is made of.
+  """The data of a row.
 
   Attributes:
-    name: of the model or the method.
-    detail: what tells it from others of that name.
+    name: name of the model or the method.
+    detail: distinguishes rows of the same name.
     kind: `model`, `paper`, `baseline` or `folder`.
-    metrics: of each run.
-    intervals: of each run.
+    metrics: metrics of each run.
+    intervals: intervals of each run.
   """
 
   name: str
@@ -52,22 +50,28 @@ class Line:
   intervals: Sequence[Intervals] = ()
 
   def summary(self, metric: str) -> Summary | None:
-    """The mean; a standard deviation to each side of it, or its interval."""
-    values = numbers(self.metrics, metric)
+    """Returns the mean; bounds are a standard deviation or the interval."""
+    found = (one.get(metric) for one in self.metrics)
+    values = [value for value in found if isinstance(value, int | float)]
     if not values:
       return None
     mean = statistics.fmean(values)
     if len(values) > 1:
       spread = statistics.stdev(values)
-      return Summary(mean, len(values), mean - spread, mean + spread)
+      return Summary(mean, len(values), (mean - spread, mean + spread))
     known = [one[metric] for one in self.intervals if metric in one]
-    low, high = known[0] if len(known) == 1 else (None, None)
-    return Summary(mean, 1, low, high)
+    if len(known) != 1:
+      return Summary(mean, 1)
+    low, high = known[0]
+    return Summary(mean, 1, (low, high))
+
+  def is_model(self, name: str) -> bool:
+    return self.kind == 'model' and self.name == name
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """A number as text, with what stands beside it."""
+  """A number as text, its spread, and its difference to the baseline."""
 
   value: str = '-'
   spread: str = ''
@@ -79,8 +83,7 @@ class Cell:
     return ' '.join(part for part in (self.value, self.spread, bracket) if part)
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
   line: Line
   cells: tuple[Cell, ...]
 
@@ -89,37 +92,31 @@ class Row:
 class Table:
   title: str
   note: str
-  columns: tuple[Column, ...]
-  rows: tuple[Row, ...]
+  columns: Sequence[Column]
+  rows: Sequence[Row]
 
-
-def numbers(metrics: Iterable[Metrics], name: str) -> list[float]:
-  values = (one.get(name) for one in metrics)
-  return [value for value in values if isinstance(value, int | float)]
+  @property
+  def has_paper(self) -> bool:
+    return any(row.line.kind == 'paper' for row in self.rows)
 
 
 def model_lines(found: Sequence[Results]) -> list[Line]:
-  """A line for every model, configuration but for the seed, and step."""
-  rows: dict[tuple[str, str], list[Results]] = {}
-  same = len({one.num_images for one in found}) == 1
-  several = {
-    one.model
-    for one in found
-    for other in found
-    if one.model == other.model and _configuration(one) != _configuration(other)
-  }
+  """Returns a line per model, step, and configuration without the seed."""
+  counts = {one.num_images for one in found}
+  configurations: dict[str, set[str]] = {}
   for one in found:
-    counted = '' if same else f', N = {one.num_images}'
-    which = ''
-    if one.model in several:
-      which = f', configuration {_configuration(one)[:6]}'
-    key = one.model, f'{one.step:,} steps{counted}{which}'
-    rows.setdefault(key, []).append(one)
+    configurations.setdefault(one.model, set()).add(_configuration(one))
+  rows: dict[tuple[str, str], list[Results]] = {}
+  for one in found:
+    detail = f'{one.step:,} steps'
+    if len(counts) > 1:
+      detail += f', N = {one.num_images}'
+    if len(configurations[one.model]) > 1:
+      detail += f', configuration {_configuration(one)[:6]}'
+    rows.setdefault((one.model, detail), []).append(one)
   return [
     Line(
-      model,
-      detail,
-      'model',
+      *(model, detail, 'model'),
       [run.metrics for run in runs],
       [run.intervals.get('model', {}) for run in runs],
     )
@@ -132,15 +129,14 @@ def _configuration(one: Results) -> str:
 
 
 def baseline_lines(found: Iterable[Results]) -> list[Line]:
-  """A line for every baseline: it is the same in all results that have it."""
+  """Returns a line per baseline, which is the same in all results."""
   metrics: dict[str, Metrics] = {}
   intervals: dict[str, Intervals] = {}
   for one in found:
     for name, values in one.baselines.items():
       known = {k: v for k, v in values.items() if v is not None}
-      metrics[name] = metrics.get(name, {}) | known
-      interval = one.intervals.get(name, {})
-      intervals[name] = intervals.get(name, {}) | interval
+      metrics.setdefault(name, {}).update(known)
+      intervals.setdefault(name, {}).update(one.intervals.get(name, {}))
   return [
     Line(name, 'baseline', 'baseline', [values], [intervals[name]])
     for name, values in metrics.items()
@@ -154,108 +150,88 @@ def score_line(score: Score, detail: str) -> Line:
 
 
 def tables(lines: Sequence[Line], dataset: str | None) -> list[Table]:
-  """Lines as tables, a theme each; what nobody has is left out.
+  """Returns one table per theme, without empty tables, rows and columns.
 
   Args:
-    lines: of models, then of whatever else.
-    dataset: of the models, None where the paper's numbers have no place.
+    lines: lines of models, then of everything else.
+    dataset: data set of the models; None to leave out the paper's numbers.
   """
-  return [
-    table
-    for index, theme in enumerate(THEMES)
-    if (
-      table := _table(
-        *theme, lines, dataset if index == 0 and dataset else None
-      )
+  made = []
+  for index, (title, note, columns) in enumerate(THEMES):
+    if not any(line.summary(c.metric) for line in lines for c in columns):
+      continue
+    shown = lines
+    if index == 0 and dataset:
+      shown = _with_paper(lines, dataset)
+    columns = tuple(
+      column
+      for column in columns
+      if any(line.summary(column.metric) for line in shown)
     )
-  ]
+    shown = [
+      line for line in shown if any(line.summary(c.metric) for c in columns)
+    ]
+    by_column = [_cells(column, shown) for column in columns]
+    by_row = zip(*by_column, strict=True)
+    rows = [Row(*row) for row in zip(shown, by_row, strict=True)]
+    made.append(Table(title, note, columns, rows))
+  return made
 
 
-def _table(
-  title: str,
-  note: str,
-  columns: tuple[Column, ...],
-  lines: Sequence[Line],
-  dataset: str | None,
-) -> Table | None:
-  if not any(line.summary(c.metric) for line in lines for c in columns):
-    return None
-  shown = with_paper(lines, dataset) if dataset else lines
-  columns = tuple(
-    column
-    for column in columns
-    if any(line.summary(column.metric) for line in shown)
-  )
-  shown = [
-    line for line in shown if any(line.summary(c.metric) for c in columns)
-  ]
-  by_column = [_cells(column, shown) for column in columns]
-  rows = zip(shown, zip(*by_column, strict=True), strict=True)
-  return Table(title, note, columns, tuple(Row(*row) for row in rows))
-
-
-def with_paper(lines: Sequence[Line], dataset: str) -> list[Line]:
-  """Puts each of the paper's rows under ours of the same model."""
+def _with_paper(lines: Sequence[Line], dataset: str) -> list[Line]:
+  """Inserts the paper's rows below ours of the same model."""
   detail = (
-    "the paper's; no held-out split is named there"
+    'the paper, which names no held-out split'
     if dataset == PAPER_DATASET
-    else "the paper's, on Celeb-ID: another data set"
+    else 'the paper, on another data set (Celeb-ID)'
   )
   ordered = []
   for model, metrics in PAPER_METRICS.items():
-    ordered += [one for one in lines if _is_model(one, model)]
+    ordered += [line for line in lines if line.is_model(model)]
     ordered.append(Line(model, detail, 'paper', [metrics]))
   return ordered + [line for line in lines if line not in ordered]
 
 
-def _is_model(line: Line, name: str) -> bool:
-  return line.kind == 'model' and line.name == name
-
-
 def _cells(column: Column, lines: Sequence[Line]) -> list[Cell]:
+  """Returns the cells of a column.
+
+  The paper's numbers are neither compared with the baseline nor marked as best.
+  """
+  digits = column.digits
   found = [line.summary(column.metric) for line in lines]
-  ours = [
-    round(one.mean, column.digits)
+  ours = {
+    round(one.mean, digits)
     for one, line in zip(found, lines, strict=True)
     if one and line.kind != 'paper'
-  ]
+  }
   best = None
-  if column.better and len(set(ours)) > 1:
+  if column.better and len(ours) > 1:
     best = max(ours) if column.better > 0 else min(ours)
-  plain = next((line for line in lines if _is_model(line, BASELINE)), None)
-  base = plain and plain.summary(column.metric)
-  return [
-    _cell(
-      column,
-      one,
-      None if line.kind == 'paper' or _is_model(line, BASELINE) else base,
-      None if line.kind == 'paper' else best,
-    )
-    for one, line in zip(found, lines, strict=True)
-  ]
+  baselines = [line for line in lines if line.is_model(BASELINE)]
+  base = baselines[0].summary(column.metric) if baselines else None
+  cells = []
+  for one, line in zip(found, lines, strict=True):
+    if one is None:
+      cells.append(Cell())
+      continue
+    against = ''
+    is_compared = line.kind != 'paper' and not line.is_model(BASELINE)
+    if is_compared and base and base.mean and 'ratio' not in column.metric:
+      against = f'{100 * (one.mean / base.mean - 1):+.1f} %'
+    is_best = line.kind != 'paper' and round(one.mean, digits) == best
+    value = f'{one.mean:.{digits}f}'
+    cells.append(Cell(value, _spread(one, digits), against, is_best))
+  return cells
 
 
-def _cell(
-  column: Column,
-  one: Summary | None,
-  base: Summary | None,
-  best: float | None,
-) -> Cell:
-  if one is None:
-    return Cell()
-  digits, spread, against = column.digits, '', ''
+def _spread(one: Summary, digits: int) -> str:
+  """Formats the bounds of a number."""
+  if one.bounds is None:
+    return ''
+  low, high = one.bounds
   if one.runs > 1:
-    spread = f'± {one.high - one.mean:.{digits}f}'
-  elif one.low is not None:
-    # Three figures of a bound are as much as a bootstrap knows.
-    largest = max(abs(one.low), abs(one.high)) or 1.0
-    kept = min(digits, max(0, 2 - math.floor(math.log10(largest))))
-    spread = f'[{one.low:.{kept}f}, {one.high:.{kept}f}]'
-  if base and base.mean and 'ratio' not in column.metric:
-    against = f'{100 * (one.mean / base.mean - 1):+.1f} %'
-  return Cell(
-    f'{one.mean:.{digits}f}',
-    spread,
-    against,
-    best is not None and round(one.mean, digits) == best,
-  )
+    return f'± {high - one.mean:.{digits}f}'
+  # A bootstrap is not accurate to more than three significant digits.
+  largest = max(abs(low), abs(high)) or 1.0
+  kept = min(digits, max(0, 2 - math.floor(math.log10(largest))))
+  return f'[{low:.{kept}f}, {high:.{kept}f}]'

@@ -1,20 +1,17 @@
-"""Many results to one report: report.md, its figures, and report.html.
-
-Results of one data set, split and resolution share a part of it.
-"""
+"""Writes the report: report.md, its figures, and report.html."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from exgan_jax import contact_sheet
 from exgan_jax.evaluation import gallery
 from exgan_jax.evaluation import results as results_lib
-from exgan_jax.evaluation.results import Results, Score
+from exgan_jax.evaluation.results import Score
 from exgan_jax.report import figures, markdown
 from exgan_jax.report import page as page_lib
-from exgan_jax.report.sections import Run, Section, sections
+from exgan_jax.report.sections import Run, sections
 
 FILENAME = 'report.md'
 PAGE = 'report.html'
@@ -24,13 +21,13 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
   """Writes the report into a folder and returns its Markdown.
 
   Args:
-    paths: of results.json and score.json files. Pictures are those of the
-      gallery beside a file: the same name, but ending in `.npz`.
+    paths: paths of results.json and score.json files. The gallery of a file is
+      beside it, with the suffix `.npz`.
     output: folder for `report.md`, `figure1.png`, `figure2.png` and
-      `report.html`, which holds all that and plots, too.
+      `report.html`, which also has the plots.
 
   Raises:
-    InputError: a file cannot be read, or holds no results, or no pictures.
+    InputError: a file cannot be read, or holds no results or no gallery.
     OSError: the report cannot be written.
   """
   runs, scores = [], []
@@ -38,45 +35,26 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
     found = results_lib.load(path)
     if isinstance(found, Score):
       scores.append(found)
-    else:
-      runs.append(Run(found, _gallery_beside(path, found)))
+      continue
+    images = None
+    beside = pathlib.Path(path).with_suffix(gallery.SUFFIX)
+    if beside.is_file():
+      images = gallery.load(beside)
+      figures.check(str(beside), images, found.resolution)
+    runs.append(Run(found, images))
   made = sections(runs, scores)
   folder = pathlib.Path(output)
   folder.mkdir(parents=True, exist_ok=True)
-  text = markdown.render(made, _write_figures(made, folder))
+  names = []
+  for index, section in enumerate(made):
+    suffix = f'-{index + 1}' if index else ''
+    names.append(
+      [f'figure{i}{suffix}.png' for i in range(1, len(section.figures) + 1)]
+    )
+    for figure, name in zip(section.figures, names[-1], strict=True):
+      contact_sheet.save(figure.draw(), folder / name)
+  text = markdown.render(made, names)
   (folder / FILENAME).write_text(text, encoding='utf-8')
   page = page_lib.render(made)
   (folder / PAGE).write_text(page, encoding='utf-8')
   return text
-
-
-def report(found: Iterable[Results | Score]) -> str:
-  """Returns the Markdown of results without pictures."""
-  found = list(found)
-  made = sections(
-    [Run(one) for one in found if isinstance(one, Results)],
-    [one for one in found if isinstance(one, Score)],
-  )
-  return markdown.render(made, [[] for _ in made])
-
-
-def _gallery_beside(path: str, found: Results) -> gallery.Gallery | None:
-  beside = pathlib.Path(path).with_suffix(gallery.SUFFIX)
-  if not beside.is_file():
-    return None
-  pictures = gallery.load(beside)
-  figures.check(str(beside), pictures, found.resolution)
-  return pictures
-
-
-def _write_figures(
-  made: Sequence[Section], folder: pathlib.Path
-) -> list[list[str]]:
-  names = []
-  for index, section in enumerate(made):
-    suffix = f'-{index + 1}' if index else ''
-    names.append([])
-    for number, figure in enumerate(section.figures, 1):
-      names[-1].append(f'figure{number}{suffix}.png')
-      contact_sheet.save(figure.draw(), folder / names[-1][-1])
-  return names

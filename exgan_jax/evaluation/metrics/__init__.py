@@ -1,7 +1,7 @@
-"""How far results are from the originals; one module a metric.
+"""Metrics, one module per metric.
 
-A metric is a function of a batch on the device that gives one value a
-picture; `Rows` is the state that collects them on the host.
+A metric is a function of a batch on the device that returns one value per
+image; `Rows` collects the values on the host.
 """
 
 from exgan_jax.evaluation.metrics.base import Rows

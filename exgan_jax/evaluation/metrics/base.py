@@ -1,4 +1,4 @@
-"""The state that all metrics of pictures share."""
+"""The values of a metric over all images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Bool, Int, Shaped
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-  """What was found of each picture, under its row: a mergeable state.
+  """Values of images, by row; can be merged.
 
-  Rows are the pictures' places in the evaluation. What is computed from them is
-  computed once, in their order, in float64: the result is the same to the last
-  bit however the pictures were cut into batches and dealt out to devices.
+  A row is the position of an image in the evaluation. Statistics are computed
+  in the order of the rows and in float64, so they do not depend on how the
+  images were batched and distributed.
 
   Attributes:
-    rows: of the values, a part a batch.
+    rows: rows of the values, one array per batch.
     values: a number or an array for each row.
   """
 
@@ -31,12 +31,12 @@ class Rows:
     values: Shaped[np.ndarray, 'b ...'],
     counted: Bool[np.ndarray, ' b'],
   ) -> Rows:
-    """Keeps the counted values; the others add nothing, not even their NaN."""
+    """Keeps only the counted values."""
     counted = np.asarray(counted)
     return cls((np.asarray(rows)[counted],), (np.asarray(values)[counted],))
 
   def merge(self, other: Rows) -> Rows:
-    """Returns the state of both sets of pictures together."""
+    """Returns the values of both."""
     return Rows(self.rows + other.rows, self.values + other.values)
 
   def __len__(self) -> int:
@@ -45,22 +45,22 @@ class Rows:
   def ordered(
     self,
   ) -> tuple[Int[np.ndarray, ' n'], Shaped[np.ndarray, 'n ...']]:
-    """Returns all rows in their order, and their values.
+    """Returns all rows, sorted, and their values.
 
     Raises:
       ValueError: there are none.
     """
     if not len(self):
-      raise ValueError('no picture')
+      raise ValueError('there are no values')
     rows = np.concatenate(self.rows)
     order = np.argsort(rows, kind='stable')
     return rows[order], np.concatenate(self.values)[order]
 
   def mean(self) -> float | None:
     """Returns the mean of the values, None if there are none."""
-    return (
-      float(self.ordered()[1].mean(dtype=np.float64)) if len(self) else None
-    )
+    if not len(self):
+      return None
+    return float(self.ordered()[1].mean(dtype=np.float64))
 
   def median(self) -> float | None:
     """Returns the median of the values, None if there are none."""

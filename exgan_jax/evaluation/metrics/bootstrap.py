@@ -1,7 +1,7 @@
-"""Bootstrap intervals: how far a metric might be elsewhere with other people.
+"""Bootstrap intervals of metrics.
 
-Pictures of one person are alike, so people are drawn, not pictures: Davison and
-Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8.
+Images of one person are similar, so people are resampled, not images: Davison
+and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SEED = 0
 def resamples(
   people: Int[np.ndarray, ' n'], count: int
 ) -> Iterator[Int[np.ndarray, ' n']]:
-  """Draws people with replacement, always the same ones.
+  """Draws people with replacement, from a fixed seed.
 
   Args:
-    people: whose picture each is.
-    count: of resamples.
+    people: the person of each image.
+    count: number of resamples.
 
   Yields:
-    How often each picture is in the resample.
+    How often each image is in the resample.
   """
   _, person = np.unique(people, return_inverse=True)
   number = person.max() + 1
@@ -44,12 +44,12 @@ def interval(
   """Returns the percentile interval of a statistic at `LEVEL`.
 
   Args:
-    values: a number a picture.
-    people: whose picture each is.
+    values: one number per image.
+    people: the person of each image.
     statistic: `weighted_mean` or `weighted_median`.
 
   Returns:
-    Its low and its high end; None where all pictures are of one person.
+    The lower and the upper bound; None if all images are of one person.
   """
   if len(np.unique(people)) < 2:
     return None
@@ -64,14 +64,14 @@ def interval(
 def weighted_mean(
   values: Float[np.ndarray, ' n'], counts: Int[np.ndarray, ' n']
 ) -> float:
-  """Returns the mean of values, each taken so many times."""
+  """Returns the mean of values repeated `counts` times."""
   return values @ counts / counts.sum()
 
 
 def weighted_median(
   values: Float[np.ndarray, ' n'], counts: Int[np.ndarray, ' n']
 ) -> float:
-  """Returns the median of sorted values, each taken so many times."""
+  """Returns the median of sorted values repeated `counts` times."""
   total = np.cumsum(counts)
   middle = np.searchsorted(total, [(total[-1] + 1) // 2, total[-1] // 2 + 1])
   return values[middle].mean()

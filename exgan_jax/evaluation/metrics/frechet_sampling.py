@@ -1,12 +1,12 @@
-"""What samples tell of a Fréchet distance: its spread, and its limit.
+"""The spread of a Fréchet distance, and its limit for infinitely many images.
 
-The distance of a sample is biased upwards, by about a constant over the number
-of pictures: so the limit for infinitely many is where a line through distances
-of smaller samples, over the inverse of their size, ends (Chong and Forsyth,
+The distance of a sample is biased upwards, roughly by a constant divided by the
+number of images. The limit is therefore extrapolated by a line through the
+distances of smaller samples over the inverse of their size (Chong and Forsyth,
 "Effectively Unbiased FID and Inception Score and Where to Find Them", CVPR
-2020). A resample repeats pictures and is biased further, so its percentiles are
-no interval: the interval here is the distance and 1.96 standard deviations of
-the resamples to both sides.
+2020). A bootstrap resample repeats images and is biased further, so percentiles
+are not used: the interval is the distance plus and minus 1.96 standard
+deviations over the resamples.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from exgan_jax.evaluation.metrics.frechet import Gaussian
 
 RESAMPLES = 20
 POINTS = 15
-# As the authors' program: from 5,000 or a tenth, but not below 2,000.
+# Size of the smallest sample: a tenth of the images, clamped to these.
 SMALLEST, LARGEST = 2000, 5000
 DEVIATIONS = 1.96
 
 
 class Target:
-  """The originals, which stay as they are while the results are resampled."""
+  """The originals, which are not resampled."""
 
   def __init__(self, gaussian: Gaussian):
     self._mean, self._factor = gaussian.mean(), gaussian.factor()
 
   def distance(self, vectors: Float[np.ndarray, 'n d']) -> float:
-    """Returns the Fréchet distance of vectors from the originals.
+    """Returns the Fréchet distance between vectors and the originals.
 
-    By the eigenvalues of a symmetric matrix, which is faster than
-    `frechet_distance` and loses half of its digits: enough for a spread.
+    Uses the eigenvalues of a symmetric matrix, which is faster than
+    `frechet_distance` but has half its digits, enough for a spread.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
-    centred = (vectors - mean) / np.sqrt(len(vectors) - 1)
-    product = centred @ self._factor
+    centered = (vectors - mean) / np.sqrt(len(vectors) - 1)
+    product = centered @ self._factor
     gram = product.T @ product
     if gram.shape[0] > len(vectors):
       gram = product @ product.T
     roots = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0))
     difference = mean - self._mean
-    traces = np.sum(centred**2) + np.sum(self._factor**2)
+    traces = np.sum(centered**2) + np.sum(self._factor**2)
     return float(difference @ difference + traces - 2 * roots.sum())
 
 
@@ -55,13 +55,14 @@ def deviation(
 ) -> float | None:
   """Returns the standard deviation over resamples of people.
 
-  None where all pictures are of one person.
+  Returns None if all images are of one person.
   """
   if len(np.unique(people)) < 2:
     return None
-  distances = []
-  for counts in bootstrap.resamples(people, RESAMPLES):
-    distances.append(target.distance(np.repeat(vectors, counts, axis=0)))
+  distances = [
+    target.distance(np.repeat(vectors, counts, axis=0))
+    for counts in bootstrap.resamples(people, RESAMPLES)
+  ]
   return float(np.std(distances, ddof=1))
 
 
@@ -70,12 +71,12 @@ def limit(
   vectors: Float[np.ndarray, 'n d'],
   smallest: int | None = None,
 ) -> float:
-  """Returns the distance that infinitely many pictures would have.
+  """Returns the distance extrapolated to infinitely many images.
 
   Args:
     target: the originals.
-    vectors: of the results, as many as there are.
-    smallest: size of the smallest sample; by default as the authors choose.
+    vectors: features of all results.
+    smallest: size of the smallest sample; by default as in the paper's code.
   """
   if smallest is None:
     smallest = min(LARGEST, max(len(vectors) // 10, SMALLEST))

@@ -1,4 +1,4 @@
-"""The Inception Score: are pictures of something, and of different things?
+"""The Inception Score.
 
 Salimans et al. 2016, "Improved Techniques for Training GANs".
 """
@@ -15,10 +15,10 @@ SHUFFLE_SEED = 0
 
 
 def shuffled(logits: Float[np.ndarray, 'n c']) -> Float[np.ndarray, 'n c']:
-  """Returns them in an order that depends on their number alone.
+  """Shuffles logits by a fixed seed.
 
-  Neighbours are alike where pictures of a person follow each other, and a split
-  of like pictures scores lower.
+  Consecutive images may be of one person, and splits of similar images would
+  get lower scores.
   """
   return logits[np.random.default_rng(SHUFFLE_SEED).permutation(len(logits))]
 
@@ -26,10 +26,10 @@ def shuffled(logits: Float[np.ndarray, 'n c']) -> Float[np.ndarray, 'n c']:
 def inception_score(
   logits: Float[np.ndarray, 'n c'], splits: int = SPLITS
 ) -> tuple[float, float]:
-  """Returns the score of logits in their order: mean and deviation of splits.
+  """Returns the mean and the standard deviation of the score over splits.
 
-  A split's score is the exponential of the mean Kullback-Leibler divergence of
-  its pictures' class probabilities from their mean.
+  The score of a split is the exponential of the mean Kullback-Leibler
+  divergence of its images' class probabilities from their mean.
   """
   logits = np.asarray(logits, np.float64)
   logits = logits - logits.max(axis=1, keepdims=True)
@@ -40,7 +40,7 @@ def inception_score(
     part = log_p[start:stop]
     p = np.exp(part)
     mean = p.mean(axis=0)
-    # A class that no picture is of adds nothing.
+    # A class of probability 0 adds nothing.
     log_mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
     scores.append(np.exp(np.mean(np.sum(p * (part - log_mean), axis=1))))
   return float(np.mean(scores)), float(np.std(scores))

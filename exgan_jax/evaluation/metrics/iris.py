@@ -1,12 +1,10 @@
-"""The colour of irises, and how far two of them are apart to the eye.
+"""Iris colors and their perceptual distance, CIEDE2000.
 
-For data that know where the irises are. The distance is CIEDE2000: Sharma, Wu
-and Dalal, "The CIEDE2000 color-difference formula: implementation notes,
-supplementary test data, and mathematical observations", 2005. A distance of
-about 1 is just noticeable; brown and blue eyes are some 40 apart.
+Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation
+notes, supplementary test data, and mathematical observations", 2005. A distance
+of about 1 is just noticeable; brown and blue eyes are about 40 apart.
 
-The colours are summed on the device; how far they are apart is computed on
-the host, in float64.
+Colors are summed on the device; distances are computed on the host in float64.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-# D65, as sRGB has it: X, Y, Z of white.
+# The white point of sRGB, D65: X, Y, Z.
 _WHITE = (0.95047, 1.0, 1.08883)
 _TO_XYZ = (
   (0.4124564, 0.3575761, 0.1804375),
@@ -27,20 +25,20 @@ _TO_XYZ = (
 def iris_delta_e(
   original: Int[np.ndarray, '*n 4'], result: Int[np.ndarray, '*n 4']
 ) -> Float[np.ndarray, '*n']:
-  """Returns the CIEDE2000 distance between the colours of irises.
+  """Returns the CIEDE2000 distance between the colors of irises.
 
   Args:
-    original: what `iris_sums` returned for the true ones.
-    result: and for those to judge.
+    original: output of `iris_sums` for the original.
+    result: output of `iris_sums` for the result.
 
   Returns:
-    One distance an iris, in float64; NaN where it is not known.
+    One float64 distance per iris; NaN if its position is not known.
   """
-  return ciede2000(*(srgb_to_lab(colour(x)) for x in (original, result)))
+  return ciede2000(*(srgb_to_lab(color(x)) for x in (original, result)))
 
 
-def colour(sums: Int[np.ndarray, '*n 4']) -> Float[np.ndarray, '*n 3']:
-  """Returns the colours that `iris_sums` are of, in [0, 1]."""
+def color(sums: Int[np.ndarray, '*n 4']) -> Float[np.ndarray, '*n 3']:
+  """Returns the mean colors in [0, 1] of `iris_sums`."""
   total = np.where(sums[..., 3:] > 0, 255.0 * sums[..., 3:], np.nan)
   return sums[..., :3] / total
 
@@ -48,17 +46,17 @@ def colour(sums: Int[np.ndarray, '*n 4']) -> Float[np.ndarray, '*n 3']:
 def iris_weights(
   irises: Float[np.ndarray, 'b 2 3'], side: int
 ) -> UInt8[np.ndarray, 'b 2 h w']:
-  """Returns how much of each pixel shows of an iris, on the host.
+  """Returns the weights of pixels for the color of an iris, on the host.
 
-  That is left and right of the pupil: lids hide what is above and below it,
-  and the rim is dark.
+  They are largest to the left and the right of the pupil, because the lids hide
+  what is above and below it, and the rim is dark.
 
   Args:
     irises: x, y and radius in pixels of the left and the right iris.
-    side: of the square pictures in pixels.
+    side: side of the square images in pixels.
 
   Returns:
-    255 for all of it, 0 for nothing, and where the iris is not known.
+    Weights up to 255; all 0 for an iris whose position is not known.
   """
   weights = np.zeros((*irises.shape[:2], side, side), np.uint8)
   index = np.arange(side)
@@ -74,16 +72,16 @@ def iris_weights(
 def iris_sums(
   image: UInt8[Array, 'b h w 3'], weights: UInt8[Array, 'b 2 h w']
 ) -> Int[Array, 'b 2 4']:
-  """Returns the sums of what shows of each iris.
+  """Returns the weighted sums of the colors of each iris.
 
-  In integers, so that they are the same on every device.
+  Sums are in integers, so that they are the same on every device.
 
   Args:
-    image: pictures.
-    weights: what `iris_weights` returned.
+    image: images.
+    weights: output of `iris_weights`.
 
   Returns:
-    Red, green and blue, weighted, and the weights.
+    The sums of weighted red, green and blue, and of the weights.
   """
   weights, image = weights.astype(jnp.int32), image.astype(jnp.int32)
   ones = jnp.ones_like(image[..., :1])
@@ -91,11 +89,11 @@ def iris_sums(
   return jnp.einsum('behw,bhwc->bec', weights, image)
 
 
-def srgb_to_lab(colour: Float[np.ndarray, '*n 3']) -> Float[np.ndarray, '*n 3']:
-  """Returns CIE L*a*b* (L* in [0, 100]) of sRGB in [0, 1], both under D65."""
-  colour = np.asarray(colour, np.float64)
+def srgb_to_lab(color: Float[np.ndarray, '*n 3']) -> Float[np.ndarray, '*n 3']:
+  """Converts sRGB in [0, 1] to CIE L*a*b* (L* in [0, 100]), both D65."""
+  color = np.asarray(color, np.float64)
   linear = np.where(
-    colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4
+    color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4
   )
   xyz = linear @ (np.asarray(_TO_XYZ) / np.asarray(_WHITE)[:, None]).T
   cut = 6 / 29
@@ -107,7 +105,7 @@ def srgb_to_lab(colour: Float[np.ndarray, '*n 3']) -> Float[np.ndarray, '*n 3']:
 def ciede2000(
   first: Float[np.ndarray, '*n 3'], second: Float[np.ndarray, '*n 3']
 ) -> Float[np.ndarray, '*n']:
-  """Returns the CIEDE2000 distances of colours in L*a*b*.
+  """Returns the CIEDE2000 distances between colors in L*a*b*.
 
   Sharma et al. 2005, equations 2 to 22, with parametric factors of 1.
   """
@@ -119,16 +117,16 @@ def ciede2000(
   c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
   h1, h2 = (_degrees(b, a) for a, b in ((a1, b1), (a2, b2)))
 
-  grey = c1 * c2 == 0
+  gray = c1 * c2 == 0
   turn = h2 - h1
   turn = turn - 360.0 * np.round(turn / 360.0)
-  turn = np.where(grey, 0.0, turn)
-  # The mean hue lies on the shorter arc; of two opposite ones, by the paper,
-  # the arithmetic mean.
+  turn = np.where(gray, 0.0, turn)
+  # The mean hue lies on the shorter arc; for opposite hues, as in the paper, it
+  # is the arithmetic mean.
   far = np.abs(h1 - h2) > 180.0
   around = np.where(h1 + h2 < 360.0, 180.0, -180.0)
   hue = (h1 + h2) / 2 + np.where(far, around, 0.0)
-  hue = np.where(grey, h1 + h2, hue)
+  hue = np.where(gray, h1 + h2, hue)
 
   lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
   t = (
@@ -159,7 +157,7 @@ def _saturation(chroma):
 
 
 def _degrees(y, x):
-  """The angle in [0, 360), 0 for the origin."""
+  """Returns the angle in [0, 360), 0 for the origin."""
   return np.degrees(np.arctan2(y, x)) % 360.0
 
 

@@ -1,4 +1,4 @@
-"""L1: the mean absolute error, over the whole picture and over the hole."""
+"""L1: the mean absolute error over the whole image and over the hole."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ from jaxtyping import Array, Bool, Float, UInt8
 def l1_per_image(
   original: UInt8[Array, 'b h w c'], result: UInt8[Array, 'b h w c']
 ) -> Float[Array, ' b']:
-  """Returns each picture's mean absolute error over pixels and channels.
+  """Returns the mean absolute error of each image, for values in [0, 1].
 
-  Summed in integers, so that it is the same on every device.
-
-  Args:
-    original: pictures as they are stored.
-    result: the pictures to judge.
-
-  Returns:
-    One error a picture, for images in [0, 1].
+  Sums are in integers, so that they are the same on every device.
   """
   return _mean_of(_difference(original, result), original[0].size)
 
 
 def has_hole(mask: Bool[Array, 'b h w 1']) -> Bool[Array, ' b']:
-  """Tells which pictures have a hole."""
+  """Returns which images have a hole."""
   return mask.any(axis=(1, 2, 3))
 
 
@@ -33,19 +26,19 @@ def l1_hole_per_image(
   result: UInt8[Array, 'b h w c'],
   mask: Bool[Array, 'b h w 1'],
 ) -> Float[Array, ' b']:
-  """Returns each picture's mean absolute error over the pixels of its hole.
+  """Returns the mean absolute error in the hole of each image.
 
-  Their mean over a data set weighs every picture the same, however large its
-  hole is: it is not the mean over all hole pixels.
+  The mean over a data set weights all images equally, whatever the size of
+  their holes.
 
   Args:
-    original: pictures as they are stored.
-    result: the pictures to judge.
-    mask: true in the hole.
+    original: original images.
+    result: images to score.
+    mask: hole masks, true in the hole.
 
   Returns:
-    One error a picture, for images in [0, 1]; 0 for a picture without a hole,
-    which means nothing: `has_hole` tells which ones to leave out.
+    One error per image, for values in [0, 1]; a meaningless 0 for an image
+    without a hole (see `has_hole`).
   """
   error = jnp.where(mask, _difference(original, result), 0)
   pixels = mask.sum(axis=(1, 2, 3), dtype=jnp.uint32)
@@ -57,7 +50,7 @@ def _difference(x: Array, y: Array) -> Array:
 
 
 def _mean_of(error: Array, number: Array | int) -> Float[Array, ' b']:
-  # 32 bits hold the sum of a line of pixels, but not that of a photograph.
+  # The sum of a row fits into 32 bits, but not that of a large photo.
   lines = error.sum(axis=(2, 3))
   low, high = (lines & 0xFFFF).sum(axis=1), (lines >> 16).sum(axis=1)
   total = high.astype(jnp.float32) * 2.0**16 + low.astype(jnp.float32)

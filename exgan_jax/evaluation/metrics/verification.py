@@ -1,4 +1,4 @@
-"""Whether codes tell people apart: the verification AUC."""
+"""The verification AUC: how well codes separate identities."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ _BINS = 4096
 def verification_auc(
   codes: Float[np.ndarray, 'n d'], identities: Sequence[str]
 ) -> float | None:
-  """Returns how often a pair of one person's pictures is more alike.
+  """Returns the area under the ROC curve of the cosine similarity of codes.
 
-  The area under the ROC curve of the cosine between codes, over all pairs of
-  pictures: the chance that two pictures of one person have a larger cosine
-  than two of different people. 0.5 is guessing, 1 is perfect. Cosines count as
-  equal within 1/2048.
+  This is the probability that two images of one person are more similar than
+  two images of different people, over all pairs of images. 0.5 is chance level,
+  1 is perfect. Cosines within 1/2048 count as equal.
 
   Args:
-    codes: one code a picture.
-    identities: whose picture each is.
+    codes: one code per image.
+    identities: identity of each image.
 
   Returns:
-    The area; NaN if a code is not finite; None without a pair of either kind.
+    The area; NaN if a code is not finite; None without pairs of both kinds.
   """
   if not np.isfinite(codes).all():
     return float('nan')
@@ -37,7 +36,7 @@ def verification_auc(
     rows = slice(start, start + _BLOCK)
     cosine = unit[rows] @ unit.T
     bins = np.clip((cosine + 1) * (_BINS / 2), 0, _BINS - 1).astype(np.int32)
-    # Each pair once, and no picture with itself.
+    # Each pair once, and no image with itself.
     places = np.arange(len(unit))
     later = places[None, :] > places[rows, None]
     alike = people[rows, None] == people[None, :]

@@ -1,3 +1,5 @@
+"""Baselines by hand, pixel by pixel."""
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,8 @@ def _hole(size, eyes, boxes):
 
 def _paste(image, eyes, boxes, reference, reference_eyes, reference_boxes):
   eyes, boxes, reference_eyes, reference_boxes = (
-    np.float32(a) for a in (eyes, boxes, reference_eyes, reference_boxes)
+    np.array(a, np.float32)
+    for a in (eyes, boxes, reference_eyes, reference_boxes)
   )
   hole = _hole(len(image), eyes, boxes)
   result = baselines.reference_paste(
@@ -78,13 +81,10 @@ def test_telea_keeps_known_pixels_and_sees_no_hidden_ones():
 def test_paste_of_equal_boxes_copies_pixels():
   image, reference = _noise(12, 12, 3), _noise(12, 12, 3, seed=1)
   # x: 1.5 <= x < 4.5 is 2, 3, 4; y: 2 <= y < 6 is 2 to 5.
+  boxes = [(3, 4), (2, 2)]
   result, hole = _paste(
-    image,
-    [(3, 4), (8, 4)],
-    [(3, 4), (2, 2)],
-    reference,
-    [(5, 6), (9.5, 9.5)],
-    [(3, 4), (2, 2)],
+    *(image, [(3, 4), (8, 4)], boxes),
+    *(reference, [(5, 6), (9.5, 9.5)], boxes),
   )
   np.testing.assert_array_equal(result[2:6, 2:5], reference[4:8, 4:7])
   np.testing.assert_array_equal(result[3:5, 7:9], reference[9:11, 9:11])
@@ -92,45 +92,37 @@ def test_paste_of_equal_boxes_copies_pixels():
 
 
 def test_paste_resizes_by_hand():
-  image = np.zeros((8, 8, 3), np.uint8)
-  reference = np.zeros((8, 8, 3), np.uint8)
+  image, reference = np.zeros((2, 8, 8, 3), np.uint8)
   reference[2, 2:4] = [[100], [200]]  # the left eye: 2 x 1 pixels, widened to 4
   reference[4:6, 4:6] = [[[40], [80]], [[120], [160]]]  # the right one, to 1
   result, _ = _paste(
-    image,
-    [(2, 1), (6, 6)],
-    [(4, 1), (1, 1)],
-    reference,
-    [(3, 2), (5, 5)],
-    [(2, 1), (2, 2)],
+    *(image, [(2, 1), (6, 6)], [(4, 1), (1, 1)]),
+    *(reference, [(3, 2), (5, 5)], [(2, 1), (2, 2)]),
   )
   np.testing.assert_array_equal(result[1, 0:4, 0], [100, 125, 175, 200])
   np.testing.assert_array_equal(result[6, 6], [100, 100, 100])
 
 
-def test_paste_clips_boxes_that_leave_either_picture():
+def test_paste_clips_boxes_that_leave_either_image():
   image, reference = _noise(10, 10, 3), _noise(10, 10, 3, seed=1)
   # Columns -2 to 3 of rows 6 to 11; from columns 7 to 12 of rows 1 to 6.
+  boxes = [(6, 6), (6, 6)]
   result, hole = _paste(
-    image,
-    [(1, 9), (30, 5)],
-    [(6, 6), (6, 6)],
-    reference,
-    [(10, 4), (5, 5)],
-    [(6, 6), (6, 6)],
+    *(image, [(1, 9), (30, 5)], boxes),
+    *(reference, [(10, 4), (5, 5)], boxes),
   )
   expected = image.copy()
-  source = reference[1:5, 9:].repeat(4, axis=1)  # beyond column 9, its last
-  expected[6:10, 0:4] = source
-  assert hole.sum() == 16  # nothing of the right eye is in the picture
+  # Padded by the last column.
+  expected[6:10, 0:4] = reference[1:5, 9:].repeat(4, axis=1)
+  assert hole.sum() == 16  # The right eye is outside.
   np.testing.assert_array_equal(result, expected)
 
 
 def test_paste_fills_what_no_box_covers_with_the_mean():
   image, reference = _noise(8, 8, 3), _noise(8, 8, 3, seed=1)
-  eyes = np.float32([(2, 2), (6, 2)])
-  boxes = np.float32([(2, 2), (2, 2)])
-  reference_eyes = np.float32([(np.nan, np.nan), (4, 4)])
+  eyes = np.array([(2, 2), (6, 2)], np.float32)
+  boxes = np.array([(2, 2), (2, 2)], np.float32)
+  reference_eyes = np.array([(np.nan, np.nan), (4, 4)], np.float32)
   hole = _hole(8, eyes, boxes)
   hole[7, 7] = True
   result = baselines.reference_paste(
@@ -143,37 +135,35 @@ def test_paste_fills_what_no_box_covers_with_the_mean():
 
 def test_paste_covers_any_hole_of_the_masks():
   rng = np.random.default_rng(5)
-  reference = np.full((16, 16, 3), 255, np.uint8)
+  white = np.full((16, 16, 3), 255, np.uint8)
   for _ in range(50):
-    eyes, reference_eyes = np.float32(rng.uniform(-2, 18, (2, 2, 2)))
-    boxes, reference_boxes = np.float32(rng.uniform(1, 9, (2, 2, 2)))
+    eyes, reference_eyes = rng.uniform(-2, 18, (2, 2, 2))
+    boxes, reference_boxes = rng.uniform(1, 9, (2, 2, 2))
     result, hole = _paste(
-      np.zeros_like(reference),
-      eyes,
-      boxes,
-      reference,
-      reference_eyes,
-      reference_boxes,
+      *(0 * white, eyes, boxes), *(white, reference_eyes, reference_boxes)
     )
     assert (result[hole] == 255).all()
 
 
 def _batch():
+  pairs = {
+    'eyes': [(4, 6), (11, 6)],
+    'boxes': [(5, 4), (6, 3)],
+    'reference_eyes': [(5, 7), (12, 7)],
+    'reference_boxes': [(4, 4), (4, 4)],
+    'corners': np.full((4, 2), np.nan),
+    'reference_corners': np.full((4, 2), np.nan),
+  }
   return {
     'image': _noise(3, 16, 16, 3),
     'reference': _noise(3, 16, 16, 3, seed=1),
-    'eyes': np.tile(np.float32([(4, 6), (11, 6)]), (3, 1, 1)),
-    'boxes': np.tile(np.float32([(5, 4), (6, 3)]), (3, 1, 1)),
-    'reference_eyes': np.tile(np.float32([(5, 7), (12, 7)]), (3, 1, 1)),
-    'reference_boxes': np.tile(np.float32([(4, 4), (4, 4)]), (3, 1, 1)),
-    'corners': np.full((3, 4, 2), np.nan, np.float32),
-    'reference_corners': np.full((3, 4, 2), np.nan, np.float32),
     'valid': np.array([True, False, True]),
+    **{name: np.array([x] * 3, np.float32) for name, x in pairs.items()},
   }
 
 
 @pytest.mark.parametrize('name', baselines.BASELINES)
-def test_batches_are_done_picture_by_picture(name):
+def test_batches_are_processed_image_by_image(name):
   batch = _batch()
   before = {key: value.copy() for key, value in batch.items()}
   hole = _hole(16, batch['eyes'][0], batch['boxes'][0])
@@ -183,25 +173,15 @@ def test_batches_are_done_picture_by_picture(name):
     np.testing.assert_array_equal(value, before[key])
   np.testing.assert_array_equal(result[1], batch['image'][1])
   np.testing.assert_array_equal(result[:, ~hole], batch['image'][:, ~hole])
-  if name == 'reference_clone':
-    for i in (0, 2):
-      one = {key: value[i : i + 1] for key, value in batch.items()}
-      alone = baselines.reference_clone(one, hole[None])[0]
-      np.testing.assert_array_equal(result[i], alone)
-    return
-  fields = ['image']
-  if name == 'reference_paste':
-    fields += ['boxes', 'eyes', 'reference', 'reference_eyes']
-    fields += ['reference_boxes']
-  single = getattr(baselines, name)
   for i in (0, 2):
-    one = single(*(batch[field][i] for field in fields), hole)
-    np.testing.assert_array_equal(result[i], one)
-    assert (one[hole] != batch['image'][i][hole]).any()
+    one = {key: value[i : i + 1] for key, value in batch.items()}
+    alone = baselines.BASELINES[name](one, hole[None])[0]
+    np.testing.assert_array_equal(result[i], alone)
+    assert (alone[hole] != batch['image'][i][hole]).any()
 
 
 def _views(turn=0.0, light=(0.0, 0.0, 0.0), corners=True):
-  """A batch of a pattern and of a turned, relit view of it, of 64 pixels."""
+  """Returns a batch of a pattern and a rotated, relit view of it."""
   rows, columns = np.mgrid[:64, :64]
   eyes = np.array([(20.0, 30.0), (44.0, 30.0)])
   points = np.array([(15.0, 30), (25, 30), (39, 30), (49, 30)])
@@ -215,7 +195,7 @@ def _views(turn=0.0, light=(0.0, 0.0, 0.0), corners=True):
     waves = [np.sin(x / 5), np.cos(y / 6), np.sin((x + y) / 7)]
     return 128 + 60 * np.stack(waves, axis=-1)
 
-  # The reference's pixels lie turned in the picture.
+  # Where the reference's pixels are in the image.
   places = np.stack([columns, rows], axis=-1) - middle
   there = places @ matrix + middle
   batch = {
@@ -223,12 +203,12 @@ def _views(turn=0.0, light=(0.0, 0.0, 0.0), corners=True):
     'reference': pattern(there[..., 0], there[..., 1]) + np.array(light),
   }
   batch = {k: np.round(v).astype(np.uint8)[None] for k, v in batch.items()}
-  boxes = np.tile(np.float32([(14, 10)]), (1, 2, 1))
+  boxes = np.array([[(14, 10)] * 2], np.float32)
   batch |= {'boxes': boxes, 'reference_boxes': boxes, 'valid': np.ones(1, bool)}
   for name, found in (('eyes', eyes), ('corners', points)):
-    batch[name] = np.float32(found[None])
+    batch[name] = found[None].astype(np.float32)
     moved = (found - middle) @ matrix.T + middle
-    batch[f'reference_{name}'] = np.float32(moved[None])
+    batch[f'reference_{name}'] = moved[None].astype(np.float32)
   if not corners:
     batch['corners'] = batch['corners'] + np.float32(np.nan)
   return batch, _hole(64, eyes, boxes[0])[None]
@@ -246,10 +226,3 @@ def test_a_clone_of_another_view_fits_in(turn, corners):
   np.testing.assert_array_equal(
     baselines.reference_clone(batch, hole)[hole], result[hole]
   )
-
-
-def test_bad_shapes_are_named():
-  with pytest.raises(ValueError, match=r'mask of \[4, 5\] does not fit'):
-    baselines.mean_fill(_noise(4, 4, 3), np.zeros((4, 5), bool))
-  with pytest.raises(ValueError, match='uint8'):
-    baselines.telea(np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), bool))

@@ -1,4 +1,4 @@
-"""The collection of a method's values, and its CSV file."""
+"""The metrics of a method over batches, and its CSV file."""
 
 import csv
 
@@ -41,7 +41,7 @@ def test_not_a_bit_depends_on_the_batch_size(batch_size):
   whole.add(values, np.arange(20), everyone)
   for start in range(0, 20, batch_size):
     rows = np.arange(start, start + batch_size)
-    # The last batch is padded with copies, which do not count.
+    # The last batch is padded by copies, which do not count.
     part = _part(values, np.minimum(rows, 19))
     parts.add(part, rows, rows < 20)
   one, other = whole.compute('standard'), parts.compute('standard')
@@ -49,24 +49,16 @@ def test_not_a_bit_depends_on_the_batch_size(batch_size):
   assert one == other
   assert frechet[0] == pytest.approx(frechet[1], abs=1e-9)
   people = np.arange(20) // 4
-  assert whole.intervals(people) == parts.intervals(people)
+  intervals = whole.intervals(people)
+  assert intervals == parts.intervals(people)
+  assert intervals.keys() >= {*collect.PIXELS, collect.IRISES}
+  assert all(low < one[name] < high for name, (low, high) in intervals.items())
+  assert intervals['l1'] == bootstrap.interval(
+    values['l1'], people, bootstrap.weighted_mean
+  )
   assert one['l1'] == values['l1'].mean(dtype=np.float64)
   assert one['l1_hole'] == pytest.approx(np.delete(values['l1_hole'], 2).mean())
   assert one['iris_delta_e'] == np.nanmedian(_distances(values))
-
-
-def test_intervals_hold_the_values_they_are_of():
-  found = collect.Scores()
-  found.add(_values(60), np.arange(60), np.ones(60, bool))
-  computed = found.compute('standard')
-  intervals = found.intervals(np.arange(60) // 3)
-  assert {'l1', 'l1_hole', 'ms_ssim_hole', 'iris_delta_e'} <= intervals.keys()
-  for name, (low, high) in intervals.items():
-    assert low < computed[name] < high
-  rows, values = np.arange(60), _values(60)['l1']
-  assert intervals['l1'] == bootstrap.interval(
-    values, rows // 3, bootstrap.weighted_mean
-  )
 
 
 def test_the_file_has_a_line_a_picture_and_gaps_where_nothing_is(tmp_path):
@@ -102,22 +94,18 @@ def test_the_distance_of_codes_is_frechet_s():
   )
 
 
-def _compare(truth, painted, mask):
-  batch = {'truth': truth, 'painted': painted, 'mask': mask}
-  return collect.compare('shrinking', None, batch)
-
-
 def test_pixels_of_a_batch():
   rng = np.random.default_rng(0)
   truth, painted = rng.integers(0, 256, (2, 3, 64, 64, 3), np.uint8)
   mask = np.zeros((3, 64, 64, 1), bool)
   mask[:2, 20:40, 10:50] = True
-  found = _compare(truth, painted, mask)
+  batch = {'truth': truth, 'painted': painted, 'mask': mask}
+  found = collect.compare('shrinking', None, batch)
   assert found['has_hole'].tolist() == [True, True, False]
   np.testing.assert_array_equal(
     found['l1'], metrics.l1_per_image(truth, painted)
   )
-  # Only the hole of the second one differs.
-  painted = np.where(mask, painted, truth)
-  found = _compare(truth, painted, mask)
+  # Now only the holes differ.
+  batch['painted'] = np.where(mask, painted, truth)
+  found = collect.compare('shrinking', None, batch)
   assert (found['ms_ssim_hole'] > found['ms_ssim'])[:2].all()

@@ -1,4 +1,4 @@
-"""One and the same result on any number of devices, and from two processes."""
+"""The same results on any number of devices, and from two processes."""
 
 import csv
 import os
@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-from exgan_jax import config as config_lib
 from exgan_jax.evaluation import results as results_lib
 from exgan_jax.training.loop import train
 
@@ -18,22 +17,18 @@ SCRIPT = pathlib.Path(__file__).with_name('evaluation_process.py')
 
 
 @pytest.fixture(scope='module')
-def run(synth_data, tmp_path_factory):
-  config = config_lib.make(
-    'gan', 'tiny', dataset='synth_id', data_dir=synth_data,
-    workdir=str(tmp_path_factory.mktemp('run')), resolution=32, batch_size=4,
-    generator_width=4, discriminator_width=4, dilations=2, steps=1,
-    reader_threads=2,
-  )  # fmt: skip
+def run(make_config, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('run')
+  config = make_config('gan', workdir, resolution=32, steps=1)
   train(config)
   return config
 
 
 def _start(run, devices, batch_size, output, *more):
-  """Starts a process; XLA's threads are as many as its devices, or cores.
+  """Starts a process.
 
-  How a sum is rounded depends on how many threads share it, so all have the
-  same number.
+  XLA has as many threads as devices or cores. Rounding depends on the number of
+  threads, so it is the same for all.
   """
   flags = f'--xla_force_host_platform_device_count={devices}'
   environment = os.environ | {'XLA_FLAGS': flags, 'NPROC': '8'}
@@ -66,11 +61,11 @@ def test_devices_and_processes_change_nothing(run, tmp_path):
   for devices, batch_size in ((1, 7), (2, 64), (8, 1)):
     paths[devices] = tmp_path / f'{devices}.json'
     out = _finish(_start(run, devices, batch_size, paths[devices]))
-    # Not a multiple of any of the batches.
+    # Not a multiple of any batch size.
     assert out.splitlines()[-1] == f'168 pictures, {devices} devices'
   port = _free_port()
   paths['processes'] = tmp_path / 'processes.json'
-  # Batches of 10, five each: the last one has 5 for the first, 3 for the other.
+  # Five images per process and batch; the last batch has 5 and 3.
   both = [
     _start(run, 1, 10, paths['processes'], port, index) for index in range(2)
   ]
@@ -82,7 +77,7 @@ def test_devices_and_processes_change_nothing(run, tmp_path):
   for other in others:
     assert other.metrics == pytest.approx(first.metrics, abs=1e-9)
     for name, interval in first.intervals['model'].items():
-      # Those of Fréchet distances are computed with half of the digits.
+      # Intervals of Fréchet distances have half the digits.
       exact = {'rel': 1e-6} if name.startswith('fid') else {'abs': 1e-9}
       found = other.intervals['model'][name]
       assert found == pytest.approx(interval, **exact), name
@@ -92,7 +87,7 @@ def test_devices_and_processes_change_nothing(run, tmp_path):
 
 
 def _table(path):
-  """The numbers that it holds of every picture."""
+  """Returns the values of each image."""
   with path.with_suffix('.csv').open(newline='') as file:
     _, *lines = csv.reader(file)
   return np.array([line[3:] for line in lines], float)

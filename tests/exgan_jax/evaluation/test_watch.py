@@ -1,46 +1,48 @@
-"""Following a run: each checkpoint once, whatever happens in between."""
+"""Watching a run: each checkpoint is evaluated once, whatever happens."""
 
 import dataclasses
 import json
 import pathlib
 import shutil
-import sys
 import threading
 
 import pytest
 
 from exgan_jax import cli
-from exgan_jax import config as config_lib
 from exgan_jax.errors import InputError
+from exgan_jax.evaluation import api
 from exgan_jax.evaluation import evaluator as evaluator_lib
 from exgan_jax.evaluation.api import path_of, watch
 from exgan_jax.training.loop import train
 
-# `exgan_jax.evaluate` is the function.
-watch_lib = sys.modules['exgan_jax.evaluation.api']
-
 
 @pytest.fixture(scope='module')
-def run(synth_data, tmp_path_factory):
-  """A run of three checkpoints, and another one of its steps."""
-  config = config_lib.make(
-    'gan', 'tiny', dataset='synth_id', data_dir=synth_data,
-    workdir=str(tmp_path_factory.mktemp('run')), resolution=32, batch_size=4,
-    generator_width=4, discriminator_width=4, dilations=2, steps=3,
-    checkpoint_every=1, reader_threads=2,
-  )  # fmt: skip
+def run(make_config, tmp_path_factory):
+  """A run with three checkpoints."""
+  config = make_config(
+    'gan',
+    tmp_path_factory.mktemp('run'),
+    resolution=32,
+    steps=3,
+    checkpoint_every=1,
+  )
   train(config)
   return config
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-  monkeypatch.setattr(watch_lib, 'SECONDS', 0.05)
+  monkeypatch.setattr(api, 'SECONDS', 0.05)
+
+
+@pytest.fixture
+def output(tmp_path):
+  return tmp_path / 'new' / 'results.json'
 
 
 @pytest.fixture
 def evaluated(monkeypatch):
-  """The steps that were evaluated, not only looked up."""
+  """Steps that are evaluated."""
   steps = []
   call = evaluator_lib.Evaluator.__call__
 
@@ -60,7 +62,7 @@ def _watch(run, output, **options):
 
 
 def _grow(run, folder, *steps):
-  """Copies a run with only some of its checkpoints, or adds them."""
+  """Copies a run with only some of its checkpoints, or adds some."""
   folder = pathlib.Path(folder)
   (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
   shutil.copy(pathlib.Path(run.workdir, 'config.json'), folder)
@@ -70,46 +72,46 @@ def _grow(run, folder, *steps):
   return dataclasses.replace(run, workdir=str(folder))
 
 
-def test_each_checkpoint_once_and_to_the_end(run, tmp_path, evaluated):
-  output = tmp_path / 'new' / 'results.json'
-  assert _watch(run, output) == [1, 2, 3]
-  names = {
-    path.name for path in output.parent.iterdir() if path.suffix == '.json'
-  }
-  assert names == {'results.json'} | {
-    f'results-0000000{step}.json' for step in (1, 2, 3)
+def test_each_checkpoint_once_and_to_the_end(run, output, evaluated):
+  watching = watch(run.workdir, run.data_dir, output, batch_size=16)
+  assert next(watching).step == 1
+  watching.close()
+  # Continues after an interruption.
+  assert _watch(run, output) == [2, 3]
+  assert {path.name for path in output.parent.glob('*.json')} == {
+    *('results.json', 'results-00000001.json'),
+    *('results-00000002.json', 'results-00000003.json'),
   }
   assert json.loads(output.read_text())['step'] == 3
-  # Started again, nothing is left to do.
   assert _watch(run, output) == [] and evaluated == [1, 2, 3]
+  # Restores missing files of the newest step.
+  before = {path: path.read_bytes() for path in output.parent.glob('results.*')}
+  assert len(before) == 4
+  for path in before:
+    path.unlink()
+  assert _watch(run, output) == []
+  assert {path: path.read_bytes() for path in before} == before
 
 
-def test_goes_on_where_it_was_stopped(run, tmp_path, evaluated):
-  output = tmp_path / 'results.json'
-  following = watch(run.workdir, run.data_dir, output, batch_size=16)
-  assert next(following).step == 1
-  following.close()
-  assert _watch(run, output) == [2, 3] and evaluated == [1, 2, 3]
-
-
-def test_waits_for_a_run_that_has_not_begun(run, tmp_path):
+def test_waits_for_a_run_that_has_not_started(run, tmp_path, output):
   workdir = tmp_path / 'later'
   late = dataclasses.replace(run, workdir=str(workdir))
   timer = threading.Timer(0.3, _grow, (run, workdir, 1, 3))
   timer.start()
-  assert _watch(late, tmp_path / 'results.json') == [1, 3]
+  assert _watch(late, output) == [1, 3]
   timer.join(60)
 
 
-def test_a_run_that_stays_away_ends_the_wait(run, tmp_path):
+def test_stops_waiting_after_the_timeout(run, tmp_path, output):
   unfinished = _grow(run, tmp_path / 'run', 1)
-  output = tmp_path / 'results.json'
   with pytest.raises(InputError, match=r'no new checkpoint in .* for 0\.2 s'):
     _watch(unfinished, output, timeout=0.2)
   assert path_of(output, 1).is_file()
 
 
-def test_what_is_half_written_is_tried_again(run, tmp_path, monkeypatch):
+def test_an_incomplete_checkpoint_is_tried_again(
+  run, tmp_path, output, monkeypatch
+):
   part = _grow(run, tmp_path / 'run', 1, 3)
   broken = pathlib.Path(part.workdir, 'checkpoints', '1')
   shutil.move(broken / 'model', tmp_path / 'model')
@@ -123,54 +125,36 @@ def test_what_is_half_written_is_tried_again(run, tmp_path, monkeypatch):
     return restore(self, step)
 
   monkeypatch.setattr(evaluator_lib.Evaluator, 'restore', mended)
-  assert _watch(part, tmp_path / 'results.json') == [1, 3]
+  assert _watch(part, output) == [1, 3]
   assert tried == [1, 1, 3]
 
 
-def test_what_stays_damaged_is_left_out(run, tmp_path, caplog):
+def test_damaged_checkpoints_are_skipped(run, tmp_path, output, caplog):
   part = _grow(run, tmp_path / 'run', 1, 2, 3)
   for step in (2, 3):
     shutil.rmtree(pathlib.Path(part.workdir, 'checkpoints', str(step), 'model'))
-  assert _watch(part, tmp_path / 'results.json') == [1]
-  assert 'checkpoint 2 is not evaluated' in caplog.text
+  assert _watch(part, output) == [1]
+  assert 'skipping checkpoint 2' in caplog.text
 
 
-def test_results_of_something_else_are_not_written_over(run, tmp_path):
-  output = tmp_path / 'results.json'
+def test_other_results_are_not_overwritten(run, output):
+  _watch(run, output)
   path = path_of(output, 1)
-  assert _watch(run, output) == [1, 2, 3]
-  fields = json.loads(path.read_text())
+  before = path.read_text()
+  for options in ({'references': 2}, {'baselines': True}):
+    with pytest.raises(InputError, match='other options'):
+      _watch(run, output, **options)
+  fields = json.loads(before)
   fields['provenance']['config_sha256'] = 'another'
   path.write_text(json.dumps(fields))
-  with pytest.raises(InputError, match='results of something else'):
+  with pytest.raises(InputError, match='results of another run'):
     _watch(run, output)
   assert json.loads(path.read_text()) == fields
 
 
-@pytest.mark.parametrize(
-  'options', [{'references': 2}, {'baselines': True}, {'split': 'validation'}]
-)
-def test_results_made_in_another_way_are_not_taken(run, tmp_path, options):
-  output = tmp_path / 'results.json'
-  assert _watch(run, output) == [1, 2, 3]
-  with pytest.raises(InputError, match='made in another way'):
-    _watch(run, output, **options)
-
-
-def test_the_newest_results_are_under_the_plain_name(run, tmp_path):
-  output = tmp_path / 'results.json'
-  assert _watch(run, output) == [1, 2, 3]
-  before = {path: path.read_bytes() for path in tmp_path.glob('results.*')}
-  assert len(before) == 4
-  for path in before:
-    path.unlink()
-  assert _watch(run, output) == []
-  assert {path: path.read_bytes() for path in before} == before
-
-
-def test_pictures_of_each_step_have_a_folder(run, tmp_path):
+def test_images_of_each_step_have_a_folder(run, tmp_path, output):
   folder = tmp_path / 'pictures'
-  _watch(run, tmp_path / 'results.json', pictures=folder)
+  _watch(run, output, pictures=folder)
   for step in (1, 2, 3):
     assert len(list((folder / f'{step:08d}' / 'result').iterdir())) == 9
 
@@ -188,7 +172,7 @@ def test_pictures_of_each_step_have_a_folder(run, tmp_path):
     ({'real_statistics': '.'}, '--real-statistics'),
   ],
 )
-def test_wrong_options_are_refused_before_the_run_begins(
+def test_wrong_options_are_refused_before_the_run_starts(
   tmp_path, monkeypatch, options, message
 ):
   monkeypatch.chdir(tmp_path)
@@ -207,22 +191,26 @@ def test_wrong_options_are_refused_before_the_run_begins(
     (['--timeout', '3'], '--timeout is for --watch'),
   ],
 )
-def test_flags_that_do_not_go_together(run, tmp_path, capsys, flags, message):
+def test_flags_that_exclude_each_other(run, output, capsys, flags, message):
   command = [
     *('evaluate', '--workdir', run.workdir, '--data-dir', run.data_dir),
-    *('--output', str(tmp_path / 'results.json'), *flags),
+    *('--output', str(output), *flags),
   ]
   assert cli.main(command) == 2
   assert message in capsys.readouterr().err
-  assert list(tmp_path.iterdir()) == []
+  assert not output.parent.exists()
 
 
-def test_a_compressor_is_followed_too_whatever_is_asked(run, tmp_path):
-  config = config_lib.make(
-    'compressor', 'tiny', dataset='synth_id', data_dir=run.data_dir,
-    workdir=str(tmp_path / 'run'), resolution=32, batch_size=4,
-    compressor_width=4, steps=2, checkpoint_every=1, reader_threads=2,
-  )  # fmt: skip
+def test_a_compressor_is_watched_whatever_the_options(
+  make_config, tmp_path, output
+):
+  config = make_config(
+    'compressor',
+    tmp_path / 'run',
+    resolution=32,
+    steps=2,
+    checkpoint_every=1,
+  )
   train(config)
-  output = tmp_path / 'results.json'
   assert _watch(config, output, baselines=True) == [1, 2]
+  assert _watch(config, output, baselines=True) == []

@@ -1,4 +1,4 @@
-"""The page: what it holds, and whether it fits a telephone and a laptop."""
+"""The HTML page: its content, and whether it fits a phone and a laptop."""
 
 import dataclasses
 import html
@@ -24,12 +24,11 @@ METRICS = {
   for column in columns
 }
 RESULTS = Results(
-  model='gan', step=0, dataset='synth_id', split='test', resolution=16,
-  num_images=2220, protocol='next-image', metrics=METRICS,
+  *('gan', 0, 'synth_id', 'test', 16, 2220, 'next-image', METRICS),
   skipped={'fid': 'needs the Inception weights (--inception)'},
   baselines={'telea': METRICS, 'reference_clone': METRICS},
   provenance={'weights_sha256': '', 'versions': {'jax': '0.10.2'}},
-)  # fmt: skip
+)
 SCORE = Score('somebody else', 2220, 16, METRICS, {}, {})
 
 
@@ -101,20 +100,14 @@ def page(tmp_path_factory):
   return folder / 'report' / 'report.html'
 
 
-def test_the_page_needs_nothing_but_itself(page):
-  found = _Page(page.read_text(encoding='utf-8'))
+def test_the_page_has_everything_and_needs_no_other_file(page):
+  text = page.read_text(encoding='utf-8')
+  found = _Page(text)
   links = {link for link in found.links if not link.startswith(('data:', '#'))}
   assert links == {columns_lib.PAPER_URL}
   assert not found.all('script')
-  assert (
-    'url(http' not in page.read_text() and '@import' not in page.read_text()
-  )
-
-
-def test_the_page_shows_figures_plots_tables_and_provenance(page):
-  text = page.read_text(encoding='utf-8')
-  found = _Page(text)
-  # Four scenes of the original and four models, four of Figure 2's kinds.
+  assert 'url(http' not in text and '@import' not in text
+  # Four scenes of the original and four models, and of Figure 2's four columns.
   images = found.all('img')
   assert len(images) == 4 * 5 + 4 * 4
   assert all(image['alt'] for image in images)
@@ -124,14 +117,15 @@ def test_the_page_shows_figures_plots_tables_and_provenance(page):
   assert len(found.all('table')) == len(columns_lib.THEMES)
   headers = found.all('th')
   assert headers and all(header['scope'] for header in headers)
-  told = ' '.join(''.join(found.text).split())
-  assert "the paper's, on Celeb-ID: another data set" in told
-  assert 'fid: needs the Inception weights (--inception)' in told
-  assert 'somebody else' in told and '123,456 steps' in told
-  assert "another method's result (reference_clone)" in told
-  # The older step is in the plots alone.
-  assert '1,000 steps' not in told
-  assert 'versions jax' in told
+  words = ' '.join(''.join(found.text).split())
+  for part in (
+    *('the paper, on another data set (Celeb-ID)', 'versions jax'),
+    *('fid: needs the Inception weights (--inception)', 'somebody else'),
+    *('123,456 steps', 'the result of another method (reference_clone)'),
+  ):
+    assert part in words
+  # The older step is only in the plots.
+  assert '1,000 steps' not in words
   for name in ('figure1.png', 'figure2.png'):
     assert (page.parent / name).exists()
     assert f'({name})' in (page.parent / 'report.md').read_text()
@@ -189,7 +183,7 @@ def test_a_page_without_pictures_and_steps_says_so(tmp_path):
   write_report([str(tmp_path / 'results.json')], tmp_path)
   text = (tmp_path / 'report.html').read_text(encoding='utf-8')
   found = _Page(text)
-  assert 'There are no pictures' in text
+  assert 'No images' in text
   assert not found.all('img') and 'Over training' not in text
 
 
@@ -212,13 +206,15 @@ def test_a_browser_needs_no_horizontal_scrolling(page, tmp_path, width):
   )
   shown = subprocess.run(
     [
-      'chromium', '--headless', '--no-sandbox', '--disable-gpu',
-      '--hide-scrollbars', '--disable-dev-shm-usage',
-      f'--user-data-dir={tmp_path / "profile"}',
-      '--dump-dom', wrapper.as_uri(),
+      *('chromium', '--headless', '--no-sandbox', '--disable-gpu'),
+      *('--hide-scrollbars', '--disable-dev-shm-usage', '--dump-dom'),
+      *(f'--user-data-dir={tmp_path / "profile"}', wrapper.as_uri()),
     ],
-    capture_output=True, text=True, timeout=120, check=True,
-  )  # fmt: skip
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=True,
+  )
   (title,) = re.findall(r'<title>([\d,]+)</title>', shown.stdout)
   inside, needed, tables = map(int, title.split(','))
   assert inside == width and tables == len(columns_lib.THEMES)

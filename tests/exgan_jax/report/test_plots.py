@@ -9,10 +9,8 @@ from exgan_jax.report import plots
 from exgan_jax.report.tables import Summary
 
 ONE = Results(
-  model='code', step=0, dataset='synth_id', split='test', resolution=64,
-  num_images=9, protocol='next-image', metrics={}, skipped={}, baselines={},
-  provenance={},
-)  # fmt: skip
+  *('code', 0, 'synth_id', 'test', 64, 9, 'next-image', {}, {}, {}, {})
+)
 
 
 def _at(model, step, interval=None, **metrics):
@@ -38,7 +36,7 @@ def test_a_metric_has_a_plot_where_a_model_has_it_at_two_steps():
   assert [plot.column.metric for plot in made] == ['l1', 'ms_ssim']
   for plot in made:
     assert _lines(plot.svg) == ['line-0', 'line-1']
-    assert plots.colour(0) in plot.svg and plots.colour(1) in plot.svg
+    assert plots.color(0) in plot.svg and plots.color(1) in plot.svg
   assert plots.make_plots(found[:1], ['code']) == []
 
 
@@ -46,7 +44,7 @@ def test_more_models_than_colours_take_them_again():
   points = {index: [(1, Summary(1, 1)), (2, Summary(2, 1))] for index in (0, 6)}
   svg = plots.draw(points, 'x')
   assert len(_lines(svg)) == 2
-  assert plots.colour(0) == plots.colour(6) and plots.dash(0) != plots.dash(6)
+  assert plots.color(0) == plots.color(6) and plots.dash(0) != plots.dash(6)
 
 
 def test_runs_of_a_model_share_a_line_in_a_band():

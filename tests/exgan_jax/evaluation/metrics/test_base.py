@@ -1,3 +1,5 @@
+"""Values of images: mean, median, order."""
+
 import numpy as np
 import pytest
 
@@ -45,14 +47,9 @@ def test_nan_among_the_counted_shows():
   assert np.isnan(state.mean()) and np.isnan(state.median())
 
 
-def test_sums_are_float64():
-  state = _state([2.0**25, 2.0**25, 1.0])
-  assert state.mean() == (2**26 + 1) / 3
-
-
 @pytest.mark.parametrize('length', [0, 2])
 def test_no_values_have_no_mean(length):
   state = _state(np.ones(length), np.zeros(length, bool)).merge(Rows())
   assert state.mean() is None and state.median() is None
-  with pytest.raises(ValueError, match='no picture'):
+  with pytest.raises(ValueError, match='there are no values'):
     state.ordered()

@@ -45,13 +45,6 @@ def test_agrees_with_scipy(count, dimensions, scipy):
   assert found == pytest.approx(scipy, rel=1e-6)
 
 
-@pytest.mark.parametrize('count', [40, 64, 65, 500])
-def test_of_a_set_and_itself_is_zero(count):
-  samples = _samples(count, 64)
-  one, same = _gaussian(samples), _gaussian(samples[::-1], parts=7)
-  assert abs(frechet_distance(one, same)) < 1e-9
-
-
 def test_fewer_vectors_than_dimensions():
   # Rank-deficient covariances whose root is known: along one axis only.
   one = np.zeros((3, 50))
@@ -112,11 +105,6 @@ def test_counts_only_what_counts():
   np.testing.assert_allclose(
     factor @ factor.T, np.cov(samples[counted], rowvar=False), rtol=1e-9
   )
-
-
-def test_vectors_are_let_go_of():
-  assert _gaussian(_samples(8, 8)).vectors is not None
-  assert _gaussian(_samples(9, 8)).vectors is None
 
 
 @pytest.mark.parametrize('count', [0, 1])

@@ -1,3 +1,5 @@
+"""L1 by hand, and its exact sums."""
+
 import jax
 import numpy as np
 import pytest

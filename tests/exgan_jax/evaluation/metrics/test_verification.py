@@ -1,3 +1,5 @@
+"""The verification AUC by hand and by comparing all pairs."""
+
 import numpy as np
 import pytest
 
@@ -34,26 +36,10 @@ def test_by_hand():
   assert metrics.verification_auc(codes, list('aabb')) == 5 / 8
 
 
-def test_perfect_separation_is_one():
-  codes = np.repeat(np.eye(5, dtype=np.float32), 3, axis=0)
-  assert metrics.verification_auc(codes, list('aaabbbcccdddeee')) == 1.0
-
-
-def test_people_less_alike_than_strangers_are_zero():
-  codes = np.float32([[1, 0], [-1, 0], [0, 1]])
-  assert metrics.verification_auc(codes, list('aab')) == 0.0
-
-
 @pytest.mark.parametrize('code', [0.0, 1.0])
 def test_equal_codes_are_guessing(code):
   codes = np.full((6, 4), code, np.float32)
   assert metrics.verification_auc(codes, list('aabbcc')) == 0.5
-
-
-def test_random_codes_are_about_guessing():
-  codes, _ = _noisy_people(600, 1, 0.0)
-  names = [str(i % 50) for i in range(600)]
-  assert metrics.verification_auc(codes, names) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize('noise', [0.3, 1.0, 3.0])
