@@ -45,6 +45,20 @@ def test_agrees_with_torch_fidelity(network, i):
     assert _error(logits[:, ::4], expected[f'logits_{side}']) < 1e-5
 
 
+def test_the_stored_values_are_torch_fidelitys():
+  for name in ('torch', 'torch_fidelity'):
+    if not importlib.util.find_spec(name):
+      pytest.skip(f'needs {name}')
+  import torch
+
+  network = random_inception.torch_fidelity_network()
+  pictures = random_inception.pictures()[0]
+  with torch.no_grad():
+    features, _ = network(torch.from_numpy(np.moveaxis(pictures, -1, 1).copy()))
+  with np.load(ORACLES / 'inception.npz', allow_pickle=False) as expected:
+    assert _error(features.numpy()[:, ::8], expected['features_128']) < 1e-6
+
+
 @pytest.mark.parametrize('strides', [1, 2])
 @pytest.mark.parametrize('size', [(8, 9), (9, 8)])
 def test_a_convolution_without_padding(size, strides):

@@ -75,6 +75,23 @@ def test_standard_agrees_with_stored_values(row):
   np.testing.assert_allclose(distances, expected, atol=3e-6)
 
 
+def test_standard_agrees_with_pytorch_msssim():
+  torch = pytest.importorskip('torch')
+  pytorch_msssim = pytest.importorskip('pytorch_msssim')
+  rng = np.random.default_rng(0)
+  a = rng.random((4, 176, 176, 3), dtype=np.float32)
+  noise = rng.standard_normal(a.shape, dtype=np.float32)
+  b = np.clip(a + noise / 10, 0, 1)
+  expected = pytorch_msssim.ms_ssim(
+    *(torch.tensor(p).permute(0, 3, 1, 2).double() for p in (a, b)),
+    data_range=1.0,
+    size_average=False,
+  )
+  np.testing.assert_allclose(
+    _distance(a, b, variant='standard'), 1 - expected.numpy(), atol=1e-6
+  )
+
+
 @pytest.mark.parametrize('size', [(128, 128), (64, 64), (63, 90), (12, 9)])
 def test_shrinking_agrees_with_numpy(size):
   a, b = _formula_pictures(*size)
