@@ -15,6 +15,8 @@ from PIL import Image
 import tfds_celeb_id
 from tfds_celeb_id import celeb_id, records
 
+pytestmark = pytest.mark.slow
+
 if not importlib.util.find_spec('apache_beam'):
   pytest.skip('needs apache_beam', allow_module_level=True)
 

@@ -21,6 +21,8 @@ pytest.importorskip('aiohttp')
 
 from tfds_celeb_id import download
 
+pytestmark = pytest.mark.slow
+
 
 def _picture():
   noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

@@ -190,6 +190,7 @@ def _tfds(*arguments, cwd):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('place', ['anywhere', 'tfds_celeb_id', 'synth_id'])
 def test_tfds_command(built, tmp_path, place):
   package = pathlib.Path(tfds_celeb_id.__file__).parent
@@ -205,6 +206,7 @@ def test_tfds_command(built, tmp_path, place):
   ) == bytes_of(built)
 
 
+@pytest.mark.slow
 def test_tfds_command_with_bad_input(tmp_path):
   result = _tfds(
     *('photo_id', '--imports=tfds_celeb_id', '--manual_dir', tmp_path / 'no'),

@@ -13,6 +13,8 @@ import pytest
 from exgan_jax.evaluation import results as results_lib
 from exgan_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).with_name('evaluation_process.py')
 
 

@@ -10,6 +10,8 @@ from flax import nnx
 
 from exgan_jax.evaluation import inception, inception_weights
 
+pytestmark = pytest.mark.slow
+
 ORACLES = pathlib.Path(__file__).parent / 'oracles'
 
 

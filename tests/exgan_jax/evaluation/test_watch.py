@@ -15,6 +15,8 @@ from exgan_jax.evaluation import evaluator as evaluator_lib
 from exgan_jax.evaluation.api import path_of, watch
 from exgan_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def run(make_config, tmp_path_factory):

@@ -13,6 +13,8 @@ from exgan_jax.errors import InputError
 from exgan_jax.runtime import messages, processes
 from exgan_jax.runtime.processes import Cluster, Preemption
 
+pytestmark = pytest.mark.slow
+
 FATAL = (
   'F1122 21:57:09.8 17899 client.h:80] Terminating process because the JAX'
   ' distributed service detected fatal errors. absl::Status: {}\n'

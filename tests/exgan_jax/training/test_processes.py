@@ -15,6 +15,8 @@ from exgan_jax import config as config_lib
 from exgan_jax.runtime import processes, sharding
 from exgan_jax.training import state
 
+pytestmark = pytest.mark.slow
+
 # Bounds of relative distances. Rounding depends on the CPU and the number of
 # devices. Measured for initial parameters that differ in the last bit: the
 # gradients change by 5e-7, or 6e-4 if a value crosses a kink. Averaging the
