@@ -33,8 +33,8 @@ def make_paint_step(config: Config) -> Callable[[Model, Batch], jax.Array]:
   side = masks.eye_side(config.resolution)
 
   def paint_step(model: Model, batch: Batch) -> jax.Array:
-    several = {name: batch[name] for name in REFERENCE}
-    if several['reference'].ndim == 5 and config.exemplar != 'code':
+    several = {name: batch[name] for name in REFERENCE if name in batch}
+    if config.exemplar == 'image' and several['reference'].ndim == 5:
       passes = jax.vmap(
         lambda reference: paint_step(model, batch | reference), in_axes=1
       )

@@ -56,6 +56,7 @@ def _batch(seed, size=3):
     batch[name] = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
     batch[f'{prefix}eyes'] = eyes + rng.uniform(-1, 1, (3, 2, 2)).astype('f4')
     batch[f'{prefix}boxes'] = rng.uniform(3, 14, (3, 2, 2)).astype('f4')
+    batch[f'{prefix}corners'] = np.full((3, 4, 2), np.nan, np.float32)
   return {name: value[:size] for name, value in batch.items()}
 
 
