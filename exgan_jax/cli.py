@@ -273,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     help='reference images per picture, combined (default: 1)',
   )
   add('--compressor', help='workdir of a compressor, for the code metrics')
+  add('--lpips', metavar='FILE', help='LPIPS weights (.npz), for lpips')
   _add_inception(evaluate)
   add(
     '--real-statistics', metavar='FILE',

@@ -50,6 +50,7 @@ def evaluate(
   baselines: bool = False,
   references: int = 1,
   compressor: str | pathlib.Path | None = None,
+  lpips: str | pathlib.Path | None = None,
   inception: str | pathlib.Path | None = None,
   unverified_inception: str | pathlib.Path | None = None,
   real_statistics: str | pathlib.Path | None = None,
@@ -73,6 +74,7 @@ def evaluate(
     references: number of reference images per image.
     compressor: workdir of the compressor that measures code distances; by
       default the code model's own.
+    lpips: path of the weights of LPIPS (.npz).
     inception: path of the published Inception weights, for FID and the
       Inception Score, or `download`.
     unverified_inception: path of other weights in the same layout; the metrics
@@ -97,6 +99,7 @@ def evaluate(
     baselines=baselines,
     references=references,
     compressor=compressor,
+    lpips=lpips,
     inception=inception,
     unverified_inception=unverified_inception,
     real_statistics=real_statistics,

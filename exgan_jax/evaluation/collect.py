@@ -7,6 +7,7 @@ eye; `Scores` collects them on the host.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -22,16 +23,19 @@ from exgan_jax.evaluation import metrics
 from exgan_jax.evaluation.metrics import Rows, bootstrap
 from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
 from exgan_jax.evaluation.results import Intervals, Metrics
+from exgan_jax.models import lpips, warp
 from exgan_jax.models.inputs import eye_codes, to_float
 from exgan_jax.models.networks import Params
 
 NO_TRUTH = 'the split has no images of the same scenes with open eyes'
 NO_STRANGER = 'the split has images of only one person'
 NO_COMPRESSOR = 'needs a compressor (--compressor)'
+NO_LPIPS = 'needs the LPIPS weights (--lpips)'
 NO_IRISES = 'the data set has no iris positions'
 NO_HOLES = 'no mask has a hole'
 
 PIXELS = ('l1', 'l1_hole', 'ms_ssim', 'ms_ssim_hole')
+LPIPS = 'lpips'
 CODES = 'code_distance'
 FRECHET = 'frechet_code_distance'
 IRISES = 'iris_delta_e'
@@ -71,26 +75,46 @@ def compare(variant: str, _: None, batch: Batch) -> Values:
   }
 
 
-def score_batch(coder: Config, encoder: Params | None, batch: Batch) -> Values:
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Networks:
+  """Frozen networks that compare images; None where there is none.
+
+  Attributes:
+    encoder: parameters of the compressor's encoder.
+    alexnet: weights of LPIPS.
+  """
+
+  encoder: Params | None = None
+  alexnet: lpips.Weights | None = None
+
+
+def score_batch(coder: Config, networks: Networks, batch: Batch) -> Values:
   """Returns all metrics of the images of a batch.
 
   Args:
     coder: configuration of the compressor, or of the model without one.
-    encoder: parameters of the compressor's encoder.
+    networks: networks that compare images.
     batch: the input of `compare`; `eyes`, float32 [b, 2, 2], eye centers;
       `irises`, uint8 [b, 2, h, w], iris weights; and `PASSED`.
 
   Returns:
     The output of `compare`; `iris_sums`, int32 [b, 2, 2, 4], per truth or
-    result and eye; with an encoder `code_distance`, float32 [b], and `codes`,
-    float32 [b, 2, codes], of truth and result; and `PASSED` unchanged.
+    result and eye; with LPIPS's weights `lpips`, float32 [b], of the eye
+    strips; with an encoder `code_distance`, float32 [b], and `codes`, float32
+    [b, 2, codes], of truth and result; and `PASSED` unchanged.
   """
   values = compare(metrics.ms_ssim_variant(coder.resolution), None, batch)
   both = batch['truth'], batch['painted']
   values['iris_sums'] = jnp.stack(
     [metrics.iris_sums(image, batch['irises']) for image in both], axis=1
   )
-  if encoder is not None:
+  if networks.alexnet is not None:
+    # Not all data sets have eye corners, but all have the centers.
+    corners = warp.corners_of_eyes(batch['eyes'])
+    true, painted = (lpips.strips(to_float(image), corners) for image in both)
+    values[LPIPS] = lpips.distance(networks.alexnet, true, painted)
+  if (encoder := networks.encoder) is not None:
     codes = jnp.stack(
       [
         eye_codes(coder, encoder, to_float(image), batch['eyes'])
@@ -109,7 +133,9 @@ class Scores:
 
   def __init__(self):
     swapped = (f'{name}_swapped' for name in SWAPPED)
-    self._states = dict.fromkeys((*PIXELS, CODES, IRISES, *swapped), Rows())
+    self._states = dict.fromkeys(
+      (*PIXELS, LPIPS, CODES, IRISES, *swapped), Rows()
+    )
     self._gaussians: tuple[Gaussian, Gaussian] | None = None
 
   def add(
@@ -130,7 +156,7 @@ class Scores:
     values = dict(values)
     if (sums := values.get('iris_sums')) is not None:
       values[IRISES] = metrics.iris_delta_e(sums[:, 0], sums[:, 1])
-    for name in (*PIXELS, CODES, IRISES):
+    for name in (*PIXELS, LPIPS, CODES, IRISES):
       if name not in values or name + suffix not in self._states:
         continue
       value, places, counts = values[name], rows, counted
@@ -193,7 +219,7 @@ class Scores:
         found[name] = interval
     return found
 
-  def skipped(self, *, has_encoder: bool) -> dict[str, str]:
+  def skipped(self, networks: Networks) -> dict[str, str]:
     """Returns why metrics are None."""
     reasons = {}
     found = self.compute(variant='')
@@ -202,7 +228,9 @@ class Scores:
         continue
       if found['l1'] is None:
         reasons[name] = NO_TRUTH
-      elif name.startswith((CODES, FRECHET)) and not has_encoder:
+      elif name == LPIPS:
+        reasons[name] = NO_LPIPS
+      elif name.startswith((CODES, FRECHET)) and networks.encoder is None:
         reasons[name] = NO_COMPRESSOR
       elif name.startswith(IRISES) and found[IRISES] is None:
         reasons[name] = NO_IRISES

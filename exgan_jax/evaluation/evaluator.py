@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 
 from exgan_jax import config as config_lib
-from exgan_jax import contact_sheet
+from exgan_jax import contact_sheet, files
 from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import collect
@@ -32,6 +33,7 @@ from exgan_jax.evaluation.painter_evaluation import (
 from exgan_jax.evaluation.real_statistics import Store
 from exgan_jax.evaluation.results import Results, provenance_of, weights_hash
 from exgan_jax.face_records import progress
+from exgan_jax.models import lpips
 from exgan_jax.models.networks import Model
 from exgan_jax.runtime import processes, sharding
 from exgan_jax.training.checkpoint import Checkpoints, restore_encoder
@@ -126,6 +128,10 @@ class Evaluator:
       self._mesh, options.inception, options.unverified_inception
     )
     self._inception_sha256 = extractor.sha256 if extractor else None
+    self._lpips_sha256 = None
+    if options.lpips is not None and config.preset != 'compressor':
+      data = files.read_bytes(options.lpips, lpips.MAX_BYTES)
+      self._lpips_sha256 = hashlib.sha256(data).hexdigest()
     coder, self._encoder = config, None
     if options.compressor is not None:
       coder, self._encoder = restore_encoder(
@@ -142,6 +148,7 @@ class Evaluator:
         coder,
         extractor,
         with_baselines=options.baselines,
+        alexnet=None if options.lpips is None else lpips.load(options.lpips),
       )
     self._listing = eval_batches.listing(self._records, self._positions)
     self._store: Store | None = None
@@ -215,6 +222,7 @@ class Evaluator:
       provenance={
         **provenance_of(self.config, model, self._records, encoder),
         'inception_sha256': self._inception_sha256,
+        'lpips_sha256': self._lpips_sha256,
         'inception_score': {'splits': SPLITS, 'shuffle_seed': SHUFFLE_SEED},
         'intervals': provenance_of_intervals('people'),
       },
@@ -265,4 +273,5 @@ class Evaluator:
       and provenance.get('config_sha256') == config_lib.fingerprint(self.config)
       and provenance.get('records_sha256') == self._records.fingerprint()
       and provenance.get('inception_sha256') == self._inception_sha256
+      and provenance.get('lpips_sha256') == self._lpips_sha256
     )

@@ -25,6 +25,7 @@ class Options:
   baselines: bool = False
   references: int = 1
   compressor: str | pathlib.Path | None = None
+  lpips: str | pathlib.Path | None = None
   inception: str | pathlib.Path | None = None
   unverified_inception: str | pathlib.Path | None = None
   real_statistics: str | pathlib.Path | None = None

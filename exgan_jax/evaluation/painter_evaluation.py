@@ -22,7 +22,7 @@ from exgan_jax import contact_sheet
 from exgan_jax.config import Config
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import baselines, metrics
-from exgan_jax.evaluation.collect import Scores, score_batch
+from exgan_jax.evaluation.collect import Networks, Scores, score_batch
 from exgan_jax.evaluation.gallery import Gallery
 from exgan_jax.evaluation.inception_features import (
   Distribution,
@@ -30,7 +30,7 @@ from exgan_jax.evaluation.inception_features import (
   Gaussians,
 )
 from exgan_jax.evaluation.results import Intervals, Metrics
-from exgan_jax.models import masks
+from exgan_jax.models import lpips, masks
 from exgan_jax.models.inputs import to_uint8
 from exgan_jax.models.networks import Model, Params
 from exgan_jax.models.paint import make_paint_step
@@ -70,6 +70,7 @@ class PainterEvaluation:
     coder: configuration of the compressor that measures code distances.
     extractor: the Inception network, if there are weights.
     with_baselines: whether to run the baselines too.
+    alexnet: weights of LPIPS, if there are any.
   """
 
   def __init__(
@@ -80,8 +81,10 @@ class PainterEvaluation:
     extractor: Extractor | None,
     *,
     with_baselines: bool,
+    alexnet: lpips.Weights | None = None,
   ):
     self._config, self._mesh, self._extractor = config, mesh, extractor
+    self._alexnet = alexnet
     self._methods = baselines.BASELINES if with_baselines else {}
     self._paint = jax.jit(sharding.one_by_one(_make_painters(config), mesh))
     score = functools.partial(score_batch, coder)
@@ -119,6 +122,7 @@ class PainterEvaluation:
       name: Distribution(len(listing.filenames), is_original=name == ORIGINAL)
       for name in (ORIGINAL, *names)
     }
+    networks = Networks(encoder, self._alexnet)
     gallery = None
     send = functools.partial(sharding.to_device, mesh=self._mesh)
     for batch in batches:
@@ -147,7 +151,7 @@ class PainterEvaluation:
       images = {MODEL: painted, SWAPPED: swapped} | send(others)
       values = jax.device_get(
         {
-          name: self._score(encoder, shared | {'painted': image})
+          name: self._score(networks, shared | {'painted': image})
           for name, image in images.items()
         }
       )
@@ -172,7 +176,7 @@ class PainterEvaluation:
     assert gallery is not None, 'a split has at least one image'
     originals = originals or seen[ORIGINAL].gaussians
     variant = metrics.ms_ssim_variant(self._config.resolution)
-    skipped = scores[MODEL].skipped(has_encoder=encoder is not None)
+    skipped = scores[MODEL].skipped(networks)
     found, intervals = {}, {}
     for name in names:
       of_network, spread, reasons = seen[name].metrics(

@@ -21,7 +21,7 @@ from exgan_jax.models import warp
 from exgan_jax.models.cpu_conv import DIMENSIONS, fold
 
 # Of each convolution: kernel shape, stride, padding, pooling before it.
-_LAYERS = (
+LAYERS = (
   ((11, 11, 3, 64), 4, 2, False),
   ((5, 5, 64, 192), 1, 2, True),
   ((3, 3, 192, 384), 1, 1, True),
@@ -35,7 +35,7 @@ STRIP = ((47.5, 40.0), (82.5, 40.0), (117.5, 40.0), (152.5, 40.0))
 STRIP_SIZE = (80, 200)
 
 # The unpacked file has 10 MB.
-_MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 
 Weights = dict[str, jax.Array]
 
@@ -46,9 +46,9 @@ def load(path: str | os.PathLike) -> Weights:
   Raises:
     InputError: the file cannot be read or is not an LPIPS weight file.
   """
-  found = files.read_npz(path, _MOST_BYTES, 'weights of LPIPS')
+  found = files.read_npz(path, MAX_BYTES, 'weights of LPIPS')
   weights = {}
-  for i, (kernel, *_) in enumerate(_LAYERS):
+  for i, (kernel, *_) in enumerate(LAYERS):
     shapes = {
       f'AlexNet_0/Conv_{i}/kernel': kernel,
       f'AlexNet_0/Conv_{i}/bias': kernel[-1:],
@@ -97,7 +97,7 @@ def _features(
   )
   x = (image - mean) / deviation
   features = []
-  for i, (_, stride, padding, pools) in enumerate(_LAYERS):
+  for i, (_, stride, padding, pools) in enumerate(LAYERS):
     if pools:
       x = jax.lax.reduce_window(
         x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), 'VALID'

@@ -65,6 +65,7 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     (
       Column('l1_hole', 'L1 of the hole', 5),
       Column('ms_ssim_hole', '1 - MS-SSIM of the hole', 5),
+      Column('lpips', 'LPIPS of the eyes', 4),
       Column('fid_hole', 'FID of the hole', 2),
       Column('inception_score_hole', 'Inception Score of the hole', 2, 1),
     ),

@@ -2,11 +2,14 @@
 
 import csv
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exgan_jax import config as config_lib
 from exgan_jax.evaluation import collect, metrics
 from exgan_jax.evaluation.metrics import bootstrap
+from exgan_jax.models import lpips, warp
 
 
 def _values(count, seed=0):
@@ -109,3 +112,50 @@ def test_pixels_of_a_batch():
   batch['painted'] = np.where(mask, painted, truth)
   found = collect.compare('shrinking', None, batch)
   assert (found['ms_ssim_hole'] > found['ms_ssim'])[:2].all()
+
+
+def _alexnet():
+  rng = np.random.default_rng(0)
+  weights = {}
+  for i, (shape, *_) in enumerate(lpips.LAYERS):
+    scale = np.sqrt(2 / np.prod(shape[:3]))
+    weights |= {
+      f'AlexNet_0/Conv_{i}/kernel': scale * rng.normal(size=shape),
+      f'AlexNet_0/Conv_{i}/bias': np.zeros(shape[-1]),
+      f'NetLinLayer_{i}/Conv_0/kernel': rng.random((1, 1, shape[-1], 1)),
+    }
+  return {name: jnp.asarray(x, jnp.float32) for name, x in weights.items()}
+
+
+def test_lpips_is_that_of_the_eye_strips():
+  rng = np.random.default_rng(1)
+  truth = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
+  painted = truth.copy()
+  painted[1, 20:36] = 255 - painted[1, 20:36]
+  eyes = np.float32([[[20, 28], [44, 28]]] * 2)
+  batch = {
+    'truth': jnp.asarray(truth),
+    'painted': jnp.asarray(painted),
+    'mask': jnp.zeros((2, 64, 64, 1), bool),
+    'eyes': jnp.asarray(eyes),
+    'irises': jnp.zeros((2, 2, 64, 64), jnp.uint8),
+    **{name: jnp.ones(2, bool) for name in collect.PASSED},
+  }
+  config, alexnet = config_lib.make('gan', 'tiny', resolution=64), _alexnet()
+  assert 'lpips' not in collect.score_batch(config, collect.Networks(), batch)
+  networks = collect.Networks(alexnet=alexnet)
+  found = np.asarray(collect.score_batch(config, networks, batch)['lpips'])
+  corners = warp.corners_of_eyes(jnp.asarray(eyes))
+  strips = [
+    lpips.strips(jnp.asarray(x, jnp.float32) / 127.5 - 1, corners)
+    for x in (truth, painted)
+  ]
+  expected = lpips.distance(alexnet, strips[0], strips[1])
+  assert found[0] == 0 and found[1] > 0
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_missing_network_is_named():
+  scores = collect.Scores()
+  scores.add(_values(5), np.arange(5), np.ones(5, bool))
+  assert '--lpips' in scores.skipped(collect.Networks())['lpips']
