@@ -169,7 +169,9 @@ def _upload(tab, photo, *references):
 
 
 def test_from_upload_to_download(browser, served, bundle, tmp_path):
-  photo, reference = EXAMPLE / 'blinked.jpg', EXAMPLE / 'open.jpg'
+  photo, reference = (
+    str(EXAMPLE / f'{name}.jpg') for name in ('blinked', 'open')
+  )
   outside = []
   tab = _open(browser, served)
   tab.on('request', lambda request: outside.append(request.url))
@@ -177,13 +179,13 @@ def test_from_upload_to_download(browser, served, bundle, tmp_path):
   tab.click('#press')
   tab.wait_for_selector('#result img')
   tab.wait_for_selector('#told li')
-  assert 'both eyes from open.png' in tab.inner_text('#told')
+  assert 'both eyes from open.jpg' in tab.inner_text('#told')
   with tab.expect_download() as download:
     tab.click('#download')
-  assert download.value.suggested_filename == 'blinked-open.png'
+  assert download.value.suggested_filename == 'blinked-open.jpg'
   from exgan_jax.cli import main
 
-  output = tmp_path / 'command.png'
+  output = tmp_path / 'command.jpg'
   assert main([
     'inpaint', photo, '--reference', reference, '--output', str(output),
     '--face-landmarker', str(bundle),
@@ -207,7 +209,9 @@ def test_wrong_files_are_told_of(browser, served, tmp_path):
 
 
 def test_ten_clicks_in_two_tabs(browser, served, tmp_path):
-  photo, reference = EXAMPLE / 'blinked.jpg', EXAMPLE / 'open.jpg'
+  photo, reference = (
+    str(EXAMPLE / f'{name}.jpg') for name in ('blinked', 'open')
+  )
   tabs = [_open(browser, served) for _ in range(2)]
   for tab in tabs:
     _upload(tab, photo, reference)
