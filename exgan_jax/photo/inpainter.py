@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -129,7 +130,7 @@ class Inpainter:
     self.close()
 
   def __call__(
-    self, photo: Source, reference: Source | Sequence[Source], **options
+    self, photo: Source, reference: Source | Sequence[Source], **options: Any
   ) -> UInt8[np.ndarray, 'h w 3']:
     """Opens the closed eyes in a photo.
 
