@@ -125,7 +125,11 @@ def test_who_stops_the_loop_stops_the_command(tmp_path, number):
     f'echo began >>{tmp_path}/log\n'
     'while true; do sleep 0.05; done\n',
   )
-  loop = subprocess.Popen([sys.executable, LAUNCH / 'restart.py', command])
+  loop = subprocess.Popen(
+    [sys.executable, LAUNCH / 'restart.py', command],
+    # Tests in the background of a shell inherit an ignored Ctrl-C.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+  )
   log = tmp_path / 'log'
   _wait_for(log.exists)
   loop.send_signal(number)
