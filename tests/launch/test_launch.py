@@ -125,11 +125,10 @@ def test_who_stops_the_loop_stops_the_command(tmp_path, number):
     f'echo began >>{tmp_path}/log\n'
     'while true; do sleep 0.05; done\n',
   )
-  loop = subprocess.Popen(
-    [sys.executable, LAUNCH / 'restart.py', command],
-    # Tests in the background of a shell inherit an ignored Ctrl-C.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-  )
+  # Where tests run in the background, children inherit an ignored Ctrl-C.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  loop = subprocess.Popen([sys.executable, LAUNCH / 'restart.py', command])
+  signal.signal(signal.SIGINT, before)
   log = tmp_path / 'log'
   _wait_for(log.exists)
   loop.send_signal(number)
