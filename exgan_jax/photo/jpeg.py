@@ -18,6 +18,7 @@ LONGEST_SEGMENT = 65_533
 _MULTI_PICTURE = b'MPF\0'  # CIPA DC-007.
 _MP_ENTRIES = 0xB002
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_MARKER = re.compile(rb'\xff[^\x00\xff]')
 # In the compressed data, every marker but restarts and stuffed bytes.
 _NEXT_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 
@@ -28,11 +29,9 @@ def segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
   Junk between segments is skipped as Pillow skips it.
   """
   at = 2
-  while at + 4 <= len(data):
-    if data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
-      at += 1
-      continue
-    marker, length = struct.unpack('>xBH', data[at : at + 4])
+  while (found := _MARKER.search(data, at)) and found.end() + 2 <= len(data):
+    at = found.start()
+    marker, length = struct.unpack_from('>xBH', data, at)
     if marker in (_EOI, _SOS) or length < 2:
       return
     yield marker, at, data[at + 4 : at + 2 + length]

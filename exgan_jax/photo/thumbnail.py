@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +15,9 @@ _OFFSET, _LENGTH = 0x0201, 0x0202
 _QUALITIES = range(90, 9, -10)
 
 
-def redraw(exif: bytes, image: UInt8[np.ndarray, 'h w 3']) -> bytes:
+def redraw(
+  exif: bytes, picture: Callable[[], UInt8[np.ndarray, 'h w 3']]
+) -> bytes:
   """Redraws the thumbnail in EXIF data.
 
   Everything else stays byte for byte: the new thumbnail takes the place of the
@@ -22,7 +25,8 @@ def redraw(exif: bytes, image: UInt8[np.ndarray, 'h w 3']) -> bytes:
 
   Args:
     exif: the data, with or without its `Exif` header.
-    image: the picture as it is stored in the file.
+    picture: returns the picture as it is stored in the file; only called if
+      there is a thumbnail.
   """
   head = _EXIF if exif.startswith(_EXIF) else b''
   tiff = bytearray(exif[len(head) :])
@@ -38,7 +42,7 @@ def redraw(exif: bytes, image: UInt8[np.ndarray, 'h w 3']) -> bytes:
     return exif
   try:
     offset, length, field = _place(tiff, second, order)
-    new = _drawn(bytes(tiff[offset : offset + length]), image)
+    new = _drawn(bytes(tiff[offset : offset + length]), picture())
     tiff[offset : offset + length] = new.ljust(length, b'\0')
     struct.pack_into(order + 'I', tiff, field, len(new))
   except (KeyError, struct.error, OSError, ValueError):

@@ -22,6 +22,7 @@ from PIL import Image
 
 from exgan_jax import files
 from exgan_jax.errors import InputError
+from exgan_jax.face_records.pictures import UnusablePictureError
 from exgan_jax.photo import jpeg, reader, thumbnail
 from exgan_jax.photo.photograph import Photograph, format_of
 from exgan_jax.photo.reader import without_layout
@@ -52,14 +53,15 @@ _TIFF_XMP = 700
 _LONGEST_WEBP_SIDE = 16_383
 # XMP properties about what else a file holds: gain maps, videos, depth maps.
 _CLAIM = (
-  rb'(?:hdrgm|HDRGainMap|GDepth|GImage):\w+|(?:G?Container):Directory'
+  rb'(?:hdrgm|HDRGainMap|GDepth|GImage):\w+'
   rb'|GCamera:(?:MotionPhoto|MicroVideo)\w*'
 )
+# No part runs past the next tag, so hostile packets take linear time.
 _CLAIMS = re.compile(
-  rb'\s(?:%b)="[^"]*"|<(%b)\b[^>]*/>|<(%b)\b[^>]*>.*?</\2>'
-  % (_CLAIM, _CLAIM, _CLAIM),
-  re.DOTALL,
+  rb'\s(?:%b)="[^"<]*"|<(?:%b)\b[^<>]*/>|<(%b)\b[^<>]*>[^<]*</\1>'
+  % (_CLAIM, _CLAIM, _CLAIM)
 )
+_DIRECTORIES = (b'Container:Directory', b'GContainer:Directory')
 # Of a PNG file, what does not depend on how its pixels are written.
 _PNG_KEPT = frozenset(
   b'iCCP sRGB gAMA cHRM cICP mDCV cLLI pHYs eXIf tEXt iTXt zTXt tIME'.split()
@@ -84,7 +86,12 @@ def _check_written(
   photograph: Photograph, format_: str, data: bytes, path: str | os.PathLike
 ) -> None:
   """Reads the file back before it replaces anything."""
-  again = reader.decode(data)
+  try:
+    again = reader.decode(data)
+  except UnusablePictureError as error:
+    raise InputError(
+      f'{path}: the file would not be read back ({error}); try another format'
+    ) from error
   expected = photograph.pixels
   if photograph.levels > 255 and expected.shape[2] == 2:
     expected = expected[..., [0, 0, 0, 1]]  # As `_png_of_16_bits` writes it.
@@ -121,10 +128,9 @@ def encode(photograph: Photograph, format_: str) -> bytes:
   """
   check_holds(photograph, format_)
   same = photograph.format == format_
-  shown = _shown(photograph)
 
   def redraw(exif: bytes) -> bytes:
-    return thumbnail.redraw(exif, shown)
+    return thumbnail.redraw(exif, lambda: _shown(photograph))
 
   metadata = dict(photograph.metadata)
   if 'exif' in metadata:
@@ -188,6 +194,10 @@ def check_holds(photograph: Photograph, format_: str) -> None:
 def without_claims(packet: bytes | str) -> bytes:
   """Removes from an XMP packet what no longer holds without the extras."""
   packet = packet.encode() if isinstance(packet, str) else packet
+  for name in _DIRECTORIES:
+    start, end = packet.find(b'<' + name), packet.rfind(b'</' + name + b'>')
+    if 0 <= start < end:
+      packet = packet[:start] + packet[end + len(name) + 3 :]
   return _CLAIMS.sub(b'', packet)
 
 

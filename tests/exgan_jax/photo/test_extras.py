@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from exgan_jax.errors import InputError
-from exgan_jax.photo import jpeg, reader, thumbnail, writer
+from exgan_jax.photo import jpeg, photograph, reader, thumbnail, writer
 
 MOTION = (
   '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -147,13 +147,13 @@ def test_the_thumbnail_shows_the_result(tmp_path, suffix):
   'exif', [b'', b'Exif\0\0', b'MM\0*', _with_thumbnail(b'')[:30]]
 )
 def test_exif_without_a_thumbnail_is_left_alone(exif):
-  assert thumbnail.redraw(exif, _picture()) == exif
+  assert thumbnail.redraw(exif, _picture) == exif
 
 
 def test_a_thumbnail_without_room_is_removed():
   exif = _with_thumbnail(_jpeg(np.zeros((48, 72, 3), np.uint8), quality=5))
   noise = np.random.default_rng(0).integers(0, 256, (48, 72, 3), np.uint8)
-  found = thumbnail.redraw(exif, noise)
+  found = thumbnail.redraw(exif, lambda: noise)
   with Image.open(io.BytesIO(_jpeg(_picture(), exif=found))) as image:
     assert image.getexif()[0x0112] == 1
     assert not image.getexif().get_ifd(1)
@@ -184,3 +184,20 @@ def test_avif_is_read_and_written(tmp_path):
   again = reader.read(tmp_path / 'b.avif')
   assert np.abs(again.pixels.astype(int) - _picture()).mean() < 3
   assert b'rainedAlgorithmicMedia' in again.metadata['xmp']
+
+
+def test_a_file_that_could_not_be_read_back_is_not_written(tmp_path):
+  path = tmp_path / 'a.png'
+  path.write_bytes(b'before')
+  picture = photograph.from_array(_picture())
+  # Pillow reads no profile of more than a megabyte from a PNG file.
+  large = dataclasses.replace(picture, profile=bytes(2_000_000))
+  with pytest.raises(InputError, match='read back'):
+    writer.save(large, path)
+  assert path.read_bytes() == b'before'
+
+
+@pytest.mark.parametrize('part', [b'<hdrgm:a>', b'<hdrgm:a', b' hdrgm:a="'])
+def test_hostile_packets_take_linear_time(part):
+  # Seconds if linear; hours if every part were searched to the end.
+  writer.without_claims(part * 1_000_000)
