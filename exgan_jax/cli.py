@@ -123,10 +123,49 @@ def _train(**fields) -> None:
   train(config)
 
 
-def _evaluate(**arguments) -> None:
-  _start(_take_cluster(arguments))
+def _evaluate(
+  blinks: str | None, face_landmarker: str | None, **arguments
+) -> None:
+  cluster = _take_cluster(arguments)
+  if blinks is not None:
+    if cluster != processes.Cluster():
+      raise InputError('--blinks runs in one process')
+    _evaluate_blinks(blinks, face_landmarker, **arguments)
+    return
+  for name in ('workdir', 'data_dir'):
+    if arguments[name] is None:
+      raise InputError(f'--{config_lib.flag(name)} or --blinks is required')
+  _start(cluster)
   with processes.ends_at_once():
     _evaluate_here(**arguments)
+
+
+def _evaluate_blinks(
+  blinks: str, face_landmarker: str | None, workdir: str | None,
+  step: int | None, output: str, lpips: str | None, pictures: str | None,
+  **others,
+) -> None:  # fmt: skip
+  from exgan_jax.evaluation.blinks import evaluate_blinks
+  from exgan_jax.evaluation.results import format_table
+  from exgan_jax.runtime import compilation
+
+  _check_unused('--blinks', others)
+  compilation.enable_cache()
+  found = evaluate_blinks(
+    blinks, workdir=workdir, step=step, output=output, lpips=lpips,
+    pictures=pictures, face_landmarker=face_landmarker,
+  )  # fmt: skip
+  print(format_table(found))
+  print(f'results: {output}')
+
+
+def _check_unused(why: str, others: dict) -> None:
+  """Refuses options that have no meaning with another one."""
+  from exgan_jax.evaluation.options import Options
+
+  for name, value in others.items():
+    if value and value != getattr(Options, name, None):
+      raise InputError(f'--{config_lib.flag(name)} is not for {why}')
 
 
 def _take_cluster(arguments: dict) -> processes.Cluster:
@@ -165,13 +204,27 @@ def _evaluate_here(
     print(f'results: {path_of(output, results.step)}', flush=True)
 
 
-def _score(originals: str, results: str, output: str, **options) -> None:
+def _score(
+  originals: str, results: str, output: str, lpips: str | None,
+  face_landmarker: str | None, **options,
+) -> None:  # fmt: skip
+  from exgan_jax.evaluation.blinks import PAIRS, score_blinks
   from exgan_jax.evaluation.folders import score
   from exgan_jax.evaluation.results import format_score
   from exgan_jax.runtime import compilation
 
   compilation.enable_cache()
-  print(format_score(score(originals, results, output=output, **options)))
+  of_blinks = {'lpips': lpips, 'face_landmarker': face_landmarker}
+  if pathlib.Path(originals, PAIRS).is_file():
+    method = options.pop('method')
+    _check_unused('a folder of blinks', options)
+    found = score_blinks(
+      originals, results, method=method, output=output, **of_blinks
+    )
+  else:
+    _check_unused('a folder without pairs.csv', of_blinks)
+    found = score(originals, results, output=output, **options)
+  print(format_score(found))
   print(f'results: {output}')
 
 
@@ -257,8 +310,14 @@ def _parser() -> argparse.ArgumentParser:
   )
   evaluate.set_defaults(run=_evaluate)
   add = evaluate.add_argument
-  add('--workdir', required=True, help='folder of the run')
-  add('--data-dir', required=True, help='folder that holds the built data sets')
+  add('--workdir', help='folder of the run')
+  add('--data-dir', help='folder that holds the built data sets')
+  add(
+    '--blinks', metavar='DIR',
+    help='evaluate `exgan inpaint` on a folder of real blinks instead'
+    ' (without --workdir: the model inside the package)',
+  )  # fmt: skip
+  _add_landmarker(evaluate)
   add(
     '--split', default='test',
     choices=('train', 'validation', 'test', 'closed'),
@@ -311,9 +370,11 @@ def _parser() -> argparse.ArgumentParser:
   )
   score.set_defaults(run=_score)
   add = score.add_argument
-  add('originals', help='folder of the original pictures')
+  add('originals', help='folder of the original pictures, or of blinks')
   add('results', help='folder of results with the same file names')
   add('--masks', help='folder of mask images, white inside the hole')
+  add('--lpips', metavar='FILE', help='LPIPS weights (.npz), for blinks')
+  _add_landmarker(score)
   add(
     '--method', help="the method's name in tables (default: its folder's name)"
   )
@@ -435,6 +496,14 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
   group = parser.add_argument_group('multiple processes')
   for field in dataclasses.fields(processes.Cluster):
     _add_field(group, field, get_type_hints(processes.Cluster)[field.name])
+
+
+def _add_landmarker(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--face-landmarker', metavar='FILE',
+    help="MediaPipe's face landmark model, for blinks (default: downloaded"
+    ' once)',
+  )  # fmt: skip
 
 
 def _add_inception(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ ARROWS = {
     'face_records config contact_sheet runtime models data'
   ),
   'exgan_jax.evaluation': (
-    'face_records config contact_sheet runtime models data training'
+    'face_records config contact_sheet runtime models data training photo'
   ),
   'exgan_jax.photo': (
     'face_records config contact_sheet runtime models training.export'

@@ -148,7 +148,7 @@ def _pairs(
   folders = {'truth': originals, 'painted': results_folder}
   if masks is not None:
     folders['mask'] = masks
-  found = {kind: _pictures(folder) for kind, folder in folders.items()}
+  found = {kind: pictures_in(folder) for kind, folder in folders.items()}
   checks = [(kind, 'truth') for kind in folders] + [('truth', 'painted')]
   for kind, other in checks:
     missing = sorted(found[other].keys() - found[kind].keys())
@@ -162,7 +162,7 @@ def _pairs(
   }
 
 
-def _pictures(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
+def pictures_in(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
   """Returns the images of a folder by their names without suffix."""
   folder = pathlib.Path(folder)
   if not folder.is_dir():

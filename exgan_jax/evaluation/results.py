@@ -44,7 +44,7 @@ class Results(_Saved):
     step: step of the checkpoint.
     dataset: name of the data set.
     split: evaluated split.
-    resolution: side of the images in pixels.
+    resolution: side of the images in pixels, None if they differ.
     num_images: number of in-painted images.
     protocol: how references were chosen.
     metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
@@ -68,7 +68,7 @@ class Results(_Saved):
   step: int
   dataset: str
   split: str
-  resolution: int
+  resolution: int | None
   num_images: int
   protocol: str
   metrics: Metrics
@@ -116,18 +116,20 @@ def load(path: str | pathlib.Path) -> Results | Score:
 def format_table(results: Results) -> str:
   """Returns a text table of the model and the baselines."""
   title = (
-    f'{results.dataset} {results.split}: {results.num_images} images at'
-    f' {results.resolution} px, step {results.step}'
+    f'{results.dataset} {results.split}: {results.num_images} images,'
+    f' {size_text(results.resolution)}, step {results.step}'
   )
   return _format(title, {results.model: results.metrics} | results.baselines)
 
 
 def format_score(score: Score) -> str:
   """Returns a text table of the metrics of a folder."""
-  title = f'{score.num_images} images'
-  if score.resolution is not None:
-    title += f' of {score.resolution} px'
+  title = f'{score.num_images} images, {size_text(score.resolution)}'
   return _format(title, {score.method: score.metrics})
+
+
+def size_text(resolution: int | None) -> str:
+  return 'several sizes' if resolution is None else f'{resolution} px'
 
 
 def _format(title: str, columns: dict[str, Metrics]) -> str:

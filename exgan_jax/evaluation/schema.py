@@ -92,6 +92,7 @@ _INTERVALS = _dict_of(_is_interval)
 _SHARED: dict[str, Rule] = {
   'num_images': _COUNT,
   'metrics': _METRICS,
+  'resolution': (lambda value: value is None or _is_count(value), _COUNT[1]),
   'skipped': (_dict_of(is_text), 'an object of reasons'),
   'provenance': (
     lambda value: isinstance(value, dict) and _is_plain(value),
@@ -104,7 +105,6 @@ RESULTS: dict[str, Rule] = _SHARED | {
   'step': _COUNT,
   'dataset': _TEXT,
   'split': _TEXT,
-  'resolution': _COUNT,
   'protocol': _TEXT,
   'baselines': (_dict_of(_METRICS[0]), 'an object of baselines, their metrics'),
   'intervals': (
@@ -115,6 +115,5 @@ RESULTS: dict[str, Rule] = _SHARED | {
 
 SCORE: dict[str, Rule] = _SHARED | {
   'method': _TEXT,
-  'resolution': (lambda value: value is None or _is_count(value), _COUNT[1]),
   'intervals': (_INTERVALS, 'an object of [low, high]'),
 }

@@ -71,6 +71,17 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
   ),
   (
+    'The eyes of blinks',
+    'Of a strip of 400 x 160 px that is aligned by the eye corners, against the'
+    ' true open eyes of that moment. `other_side`, the open frame on the other'
+    ' side of the blink, shows how near a perfect result would come.',
+    (
+      Column('lpips_strip', 'LPIPS of the strip', 4),
+      Column('l1_strip', 'L1 of the strip', 5),
+      Column('worse_than_untouched', 'share worse than doing nothing', 3),
+    ),
+  ),
+  (
     'FID for infinitely many images',
     'FID falls as the number of images grows; this is its extrapolated limit.',
     (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from exgan_jax.config import PRESETS
 from exgan_jax.evaluation.gallery import Gallery
-from exgan_jax.evaluation.results import Results, Score
+from exgan_jax.evaluation.results import Results, Score, size_text
 from exgan_jax.report import figures, plots
 from exgan_jax.report import tables as tables_lib
 from exgan_jax.report.columns import PAPER_DATASET
@@ -20,7 +20,7 @@ from exgan_jax.report.tables import Line, Table
 NO_IMAGES = 'No images: none of the results has a gallery (.npz) beside it.'
 COMPRESSOR = 'compressor'
 # How a title shows the protocol.
-_PROTOCOLS = {'next-image': '', 'none': ', compressor'}
+_PROTOCOLS = {'next-image': '', 'none': ', compressor', 'blinks': ''}
 # Fields of the provenance that comparable rows share.
 _SHARED = {
   'records_sha256': 'records',
@@ -94,7 +94,9 @@ def sections(runs: Sequence[Run], scores: Sequence[Score]) -> list[Section]:
 def _fits(score: Score, group: Iterable[Run]) -> bool:
   size = score.num_images, score.resolution
   return any(
-    size == (found.num_images, found.resolution) and found.model != COMPRESSOR
+    size == (found.num_images, found.resolution)
+    and found.model != COMPRESSOR
+    and score.metrics.keys() & found.metrics.keys()
     for found, _ in group
   )
 
@@ -142,7 +144,7 @@ def _section(runs: Sequence[Run], scores: Sequence[Score]) -> Section:
   models = list(dict.fromkeys(other.model for other in found))
   tables = tables_lib.tables(lines, one.dataset if paints else None)
   protocol = _PROTOCOLS.get(one.protocol, f', {one.protocol}')
-  title = f'{one.dataset}, {one.split}, {one.resolution} px{protocol}'
+  title = f'{one.dataset}, {one.split}, {size_text(one.resolution)}{protocol}'
   return Section(
     title=title,
     lead=_lead(found, lines),
@@ -167,10 +169,8 @@ def _section(runs: Sequence[Run], scores: Sequence[Score]) -> Section:
 def _folders(scores: Sequence[Score]) -> Section:
   lines = []
   for score in scores:
-    size = f'{score.resolution} px' if score.resolution else 'several sizes'
-    lines.append(
-      tables_lib.score_line(score, f'N = {score.num_images}, {size}')
-    )
+    size = f'N = {score.num_images}, {size_text(score.resolution)}'
+    lines.append(tables_lib.score_line(score, size))
   return Section(
     title='Folders',
     lead='Images compared file by file. No evaluation here has the same number'

@@ -38,7 +38,7 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
       continue
     images = None
     beside = pathlib.Path(path).with_suffix(gallery.SUFFIX)
-    if beside.is_file():
+    if beside.is_file() and found.resolution is not None:
       images = gallery.load(beside)
       figures.check(str(beside), images, found.resolution)
     runs.append(Run(found, images))

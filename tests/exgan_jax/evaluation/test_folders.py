@@ -152,4 +152,4 @@ def test_the_command_prints_a_table(tmp_path, capsys):
   folders = [str(tmp_path / 'a')] * 2
   assert cli.main(['score', *folders, '--output', output]) == 0
   out = capsys.readouterr().out
-  assert '1 images of 64 px' in out and 'ms_ssim' in out
+  assert '1 images, 64 px' in out and 'ms_ssim' in out
