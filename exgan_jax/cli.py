@@ -228,11 +228,17 @@ def _score(
   print(f'results: {output}')
 
 
-def _report(results: list[str], output: str) -> None:
+def _report(results: list[str], output: str, blind: str | None) -> None:
+  from exgan_jax.report.blind import write_page
   from exgan_jax.report.write import PAGE, write_report
 
-  print(write_report(results, output))
-  print(f'page: {pathlib.Path(output) / PAGE}')
+  if not results and blind is None:
+    raise InputError('name files of results, or a folder with --blind')
+  if results:
+    print(write_report(results, output))
+    print(f'page: {pathlib.Path(output) / PAGE}')
+  if blind is not None:
+    print(f'page to answer: {write_page(blind, output)}')
 
 
 def _data(sheet: str | None, **options) -> None:
@@ -426,8 +432,14 @@ def _parser() -> argparse.ArgumentParser:
   )
   report.set_defaults(run=_report)
   report.add_argument(
-    'results', nargs='+', help='results.json and score.json files'
-  )
+    'results', nargs='*',
+    help='results.json and score.json files, and answers of a blind choice',
+  )  # fmt: skip
+  report.add_argument(
+    '--blind', metavar='DIR',
+    help='write a page that asks people which pictures are painted, of those'
+    ' that `exgan evaluate --pictures DIR` wrote',
+  )  # fmt: skip
   report.add_argument('--output', required=True, help='folder to write')
 
   plan = commands.add_parser(

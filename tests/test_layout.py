@@ -30,7 +30,7 @@ ARROWS = {
   ),
   'exgan_jax.perf': 'face_records config runtime models data training',
   'exgan_jax.report': (
-    'config contact_sheet evaluation.results evaluation.gallery'
+    'face_records config contact_sheet evaluation.results evaluation.gallery'
   ),
 }
 GROUND = ('errors', 'files')

@@ -129,6 +129,19 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
   ),
   (
+    'Told from real?',
+    'By people. The first is 0.5 where painted pictures cannot be told from'
+    ' true ones. Of the painted pictures of the paper, 54 % were taken for real'
+    ' or not told.',
+    (
+      Column('painted_found', 'painted one of two found', 3, 0),
+      Column('painted_real', 'painted taken for real, or not told', 3, 1),
+      Column('true_real', 'true taken for real, or not told', 3, 0),
+      Column('painted_same', 'painted taken for the same person', 3, 1),
+      Column('true_same', 'true taken for the same person', 3, 0),
+    ),
+  ),
+  (
     'The compressor',
     'Of its reconstructed eyes and of its codes.',
     (

@@ -18,6 +18,11 @@ SHOWN_ROWS = 3
 
 def render(sections: Sequence[Section]) -> str:
   """Returns the page, with all text escaped."""
+  return template(TEMPLATE).render(sections=sections)
+
+
+def template(name: str) -> jinja2.Template:
+  """Reads a template of this package, which escapes what it is given."""
   environment = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -33,9 +38,8 @@ def render(sections: Sequence[Section]) -> str:
     'paper': columns.PAPER,
     'paper_url': columns.PAPER_URL,
   }
-  source = importlib.resources.files('exgan_jax.report').joinpath(TEMPLATE)
-  template = environment.from_string(source.read_text(encoding='utf-8'))
-  return template.render(sections=sections)
+  source = importlib.resources.files('exgan_jax.report').joinpath(name)
+  return environment.from_string(source.read_text(encoding='utf-8'))
 
 
 def narrow(figure: Figure) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from exgan_jax import contact_sheet
+from exgan_jax import contact_sheet, files
 from exgan_jax.evaluation import gallery
 from exgan_jax.evaluation import results as results_lib
 from exgan_jax.evaluation.results import Score
-from exgan_jax.report import figures, markdown
+from exgan_jax.report import blind, figures, markdown
 from exgan_jax.report import page as page_lib
 from exgan_jax.report.sections import Run, sections
 
@@ -21,8 +21,9 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
   """Writes the report into a folder and returns its Markdown.
 
   Args:
-    paths: paths of results.json and score.json files. The gallery of a file is
-      beside it, with the suffix `.npz`.
+    paths: paths of results.json and score.json files, and of those that the
+      page of a blind choice saves. The gallery of a file is beside it, with
+      the suffix `.npz`.
     output: folder for `report.md`, `figure1.png`, `figure2.png` and
       `report.html`, which also has the plots.
 
@@ -30,8 +31,12 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
     InputError: a file cannot be read, or holds no results or no gallery.
     OSError: the report cannot be written.
   """
-  runs, scores = [], []
+  runs, scores, answers = [], [], []
   for path in paths:
+    fields = files.read_json(path)
+    if blind.FIELD in fields:
+      answers.append(blind.checked(path, fields))
+      continue
     found = results_lib.load(path)
     if isinstance(found, Score):
       scores.append(found)
@@ -43,6 +48,7 @@ def write_report(paths: Sequence[str], output: str | pathlib.Path) -> str:
       figures.check(str(beside), images, found.resolution)
     runs.append(Run(found, images))
   made = sections(runs, scores)
+  made += [blind.section(answers)] if answers else []
   folder = pathlib.Path(output)
   folder.mkdir(parents=True, exist_ok=True)
   names = []
