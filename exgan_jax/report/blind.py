@@ -127,7 +127,9 @@ def section(answers: Sequence[Mapping[str, Any]]) -> Section:
     found = [one[FIELD] for one in answers if one['method'] == method]
     metrics, intervals, total = {}, {}, 0
     for name, counted in QUESTIONS.items():
-      tally = [sum(column) for column in zip(*(x[name] for x in found))]
+      tally = [
+        sum(column) for column in zip(*(x[name] for x in found), strict=True)
+      ]
       chosen, count = sum(tally[i] for i in counted), sum(tally)
       total += count
       if count:

@@ -78,7 +78,7 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     (
       Column('lpips_strip', 'LPIPS of the strip', 4),
       Column('l1_strip', 'L1 of the strip', 5),
-      Column('worse_than_untouched', 'share worse than doing nothing', 3),
+      Column('worse_than_untouched', 'share worse than doing nothing', 3, 0),
     ),
   ),
   (
