@@ -274,7 +274,7 @@ def _deep(depth):
 
 WRONG = {
   'step': ['many', True, -1, 1.5, 10**400],
-  'resolution': [None],
+  'resolution': ['64', -1],
   'model': ['two\nlines', 'x' * 1000, '\ud800'],
   'split': [None],
   'metrics': [None, {'a\nb': 1.0}]
