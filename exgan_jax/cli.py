@@ -208,7 +208,8 @@ def _score(
   originals: str, results: str, output: str, lpips: str | None,
   face_landmarker: str | None, **options,
 ) -> None:  # fmt: skip
-  from exgan_jax.evaluation.blinks import PAIRS, score_blinks
+  from exgan_jax.evaluation.blink_frames import PAIRS
+  from exgan_jax.evaluation.blinks import score_blinks
   from exgan_jax.evaluation.folders import score
   from exgan_jax.evaluation.results import format_score
   from exgan_jax.runtime import compilation

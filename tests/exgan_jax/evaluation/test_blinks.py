@@ -15,6 +15,7 @@ from exgan_jax import cli
 from exgan_jax.errors import InputError
 from exgan_jax.evaluation import blinks
 from exgan_jax.evaluation import results as results_lib
+from exgan_jax.evaluation.blink_frames import read_blinks
 from exgan_jax.models import lpips
 from exgan_jax.report.write import write_report
 
@@ -99,7 +100,7 @@ def _run(*arguments):
 
 
 def test_the_nearest_frame_is_the_truth(folder):
-  anna, bert = blinks.read_blinks(folder)
+  anna, bert = read_blinks(folder)
   at = folder / 'bert'
   assert (anna.person, bert.person) == PEOPLE
   assert bert.closed == at / 'closed_0.png'
@@ -126,7 +127,7 @@ def test_the_nearest_frame_is_the_truth(folder):
 def test_lists_that_are_none_are_refused(tmp_path, text):
   (tmp_path / 'pairs.csv').write_text(text, 'utf-8', 'surrogateescape')
   with pytest.raises(InputError, match=r'pairs\.csv'):
-    blinks.read_blinks(tmp_path)
+    read_blinks(tmp_path)
 
 
 def test_evaluate_score_and_report(folder, finder, weights, tmp_path, capsys):
