@@ -123,15 +123,15 @@ def _train(**fields) -> None:
   train(config)
 
 
-def _evaluate(
-  blinks: str | None, face_landmarker: str | None, **arguments
-) -> None:
+def _evaluate(blinks: str | None, **arguments) -> None:
   cluster = _take_cluster(arguments)
   if blinks is not None:
     if cluster != processes.Cluster():
       raise InputError('--blinks runs in one process')
-    _evaluate_blinks(blinks, face_landmarker, **arguments)
+    _evaluate_blinks(blinks, **arguments)
     return
+  if arguments.pop('face_landmarker') is not None:
+    raise InputError('--face-landmarker is for --blinks')
   for name in ('workdir', 'data_dir'):
     if arguments[name] is None:
       raise InputError(f'--{config_lib.flag(name)} or --blinks is required')
@@ -140,22 +140,16 @@ def _evaluate(
     _evaluate_here(**arguments)
 
 
-def _evaluate_blinks(
-  blinks: str, face_landmarker: str | None, workdir: str | None,
-  step: int | None, output: str, lpips: str | None, pictures: str | None,
-  **others,
-) -> None:  # fmt: skip
+def _evaluate_blinks(blinks: str, output: str, **options) -> None:
   from exgan_jax.evaluation.blinks import evaluate_blinks
   from exgan_jax.evaluation.results import format_table
   from exgan_jax.runtime import compilation
 
-  _check_unused('--blinks', others)
+  used = ('workdir', 'step', 'lpips', 'pictures', 'face_landmarker')
+  kept = {name: options.pop(name) for name in used}
+  _check_unused('--blinks', options)
   compilation.enable_cache()
-  found = evaluate_blinks(
-    blinks, workdir=workdir, step=step, output=output, lpips=lpips,
-    pictures=pictures, face_landmarker=face_landmarker,
-  )  # fmt: skip
-  print(format_table(found))
+  print(format_table(evaluate_blinks(blinks, output=output, **kept)))
   print(f'results: {output}')
 
 

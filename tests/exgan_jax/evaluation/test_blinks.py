@@ -16,6 +16,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.evaluation import blinks
 from exgan_jax.evaluation import results as results_lib
 from exgan_jax.evaluation.blink_frames import read_blinks
+from exgan_jax.face_records import landmarks
 from exgan_jax.models import lpips
 from exgan_jax.report.write import write_report
 
@@ -44,7 +45,7 @@ def finder(monkeypatch):
   finder.close = lambda: None
   monkeypatch.setattr(blinks, 'FaceFinder', lambda _: finder)
   monkeypatch.setattr(
-    blinks.landmarks, 'FaceLandmarker', lambda _: contextlib.nullcontext(finder)
+    landmarks, 'FaceLandmarker', lambda _: contextlib.nullcontext(finder)
   )
   return finder
 
