@@ -203,7 +203,6 @@ def _score(
   face_landmarker: str | None, **options,
 ) -> None:  # fmt: skip
   from exgan_jax.evaluation.blink_frames import PAIRS
-  from exgan_jax.evaluation.blinks import score_blinks
   from exgan_jax.evaluation.folders import score
   from exgan_jax.evaluation.results import format_score
   from exgan_jax.runtime import compilation
@@ -211,6 +210,8 @@ def _score(
   compilation.enable_cache()
   of_blinks = {'lpips': lpips, 'face_landmarker': face_landmarker}
   if pathlib.Path(originals, PAIRS).is_file():
+    from exgan_jax.evaluation.blinks import score_blinks
+
     method = options.pop('method')
     _check_unused('a folder of blinks', options)
     found = score_blinks(

@@ -10,7 +10,7 @@ PAPER = 'arXiv:1712.03999'
 PAPER_URL = 'https://arxiv.org/abs/1712.03999'
 PAPER_DATASET = 'celeb_id'
 HOW_TO_READ = (
-  'Parentheses: difference to gan. Square brackets: 95 % bootstrap interval.'
+  'Parentheses: difference to gan. Square brackets: 95 % interval, by bootstrap if nothing else is said.'
   ' ±: standard deviation over runs.'
 )
 # The rows on Celeb-ID: L1, MS-SSIM as a distance, FID, Inception Score.
@@ -73,7 +73,7 @@ THEMES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
   (
     'The eyes of blinks',
     'Of a strip of 400 x 160 px that is aligned by the eye corners, against the'
-    ' true open eyes of that moment. `other_side`, the open frame on the other'
+    ' true open eyes of that moment. other_side, the open frame on the other'
     ' side of the blink, shows how near a perfect result would come.',
     (
       Column('lpips_strip', 'LPIPS of the strip', 4),
