@@ -10,8 +10,8 @@ PAPER = 'arXiv:1712.03999'
 PAPER_URL = 'https://arxiv.org/abs/1712.03999'
 PAPER_DATASET = 'celeb_id'
 HOW_TO_READ = (
-  'Parentheses: difference to gan. Square brackets: 95 % interval, by bootstrap if nothing else is said.'
-  ' ±: standard deviation over runs.'
+  'Parentheses: difference to gan. Square brackets: 95 % interval, by bootstrap'
+  ' if nothing else is said. ±: standard deviation over runs.'
 )
 # The rows on Celeb-ID: L1, MS-SSIM as a distance, FID, Inception Score.
 PAPER_METRICS: dict[str, Metrics] = {
