@@ -64,7 +64,7 @@ setuptools.setup(
     'jaxtyping>=0.3,<1',
     'mediapipe>=1.2,<2',
     'numpy>=2,<3',
-    'pillow>=11,<14',
+    'pillow>=11.3,<14',
     'safetensors>=0.4,<1',
     'tqdm>=4.66,<5',
   ],

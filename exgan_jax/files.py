@@ -1,7 +1,8 @@
 """Writes files whole or not at all, and reads files that anybody wrote.
 
 Every file that the project writes goes through `write_bytes`, and
-every untrusted one is opened by `read_bytes` or `read_npz`.
+every untrusted one is opened by `open_regular`, of which `read_bytes` and
+`read_npz` make use.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import pathlib
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from exgan_jax.errors import InputError
 
@@ -104,31 +105,59 @@ def write_npz(
   write_bytes(path, file.getvalue())
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-  """Reads a regular file of at most `max_bytes`.
+class FileError(InputError):
+  """A file cannot be read; `reason` says why, without the file's name."""
+
+  def __init__(self, path: Path, reason: str):
+    # A name with a NUL in it, or with a line break, stays one line.
+    name = os.fsdecode(path)
+    super().__init__(
+      f'cannot read {name if name.isprintable() else ascii(name)}: {reason}'
+    )
+    self.reason = reason
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+  """Opens a regular file of at most `max_bytes` for reading.
 
   Raises:
-    InputError: there is no such file, it is no regular file, or it is larger.
+    FileError: there is no such file, it is no regular file, or it is larger.
   """
   try:
     # A FIFO without a writer would never open.
     flags = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
     handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
   except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
+    raise FileError(path, error.strerror or str(error)) from error
   except ValueError as error:  # A name with a NUL in it.
-    raise InputError(f'cannot read {str(path)!r}: not a file name') from error
+    raise FileError(path, 'not a file name') from error
   with contextlib.ExitStack() as stack:
     stack.callback(os.close, handle)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-      raise InputError(f'{path} is not a regular file')
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+      raise FileError(path, 'not a regular file')
+    if found.st_size > max_bytes:
+      raise FileError(path, f'larger than {max_bytes} bytes')
+    with open(handle, 'rb', closefd=False) as file:
+      yield file
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+  """Reads a regular file of at most `max_bytes`.
+
+  Raises:
+    FileError: as from `open_regular`.
+  """
+  with open_regular(path, max_bytes) as file:
+    # Files of /proc tell no size, and others may still grow.
+    size = max(os.fstat(file.fileno()).st_size, 2**16)
     try:
-      with open(handle, 'rb', closefd=False) as file:
-        data = file.read(max_bytes + 1)
+      data = file.read(min(size, max_bytes) + 1)
     except OSError as error:
-      raise InputError(f'cannot read {path}: {error.strerror}') from error
+      raise FileError(path, error.strerror or str(error)) from error
   if len(data) > max_bytes:
-    raise InputError(f'{path} is larger than {max_bytes} bytes')
+    raise FileError(path, f'larger than {max_bytes} bytes')
   return data
 
 

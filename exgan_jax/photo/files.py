@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from exgan_jax import contact_sheet
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress
+from exgan_jax.face_records.pictures import pictures_in
 from exgan_jax.photo import photograph, reader, writer
 from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
 from exgan_jax.photo.references import Candidate
@@ -24,14 +25,6 @@ logger = logging.getLogger(__name__)
 
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
-# Of files in a folder, those that are looked at.
-SUFFIXES = frozenset(
-  {
-    *('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp', '.avif'),
-    *('.tif', '.tiff', '.bmp', '.gif', '.ppm', '.pgm', '.pnm'),
-    *('.heic', '.heif', '.hif'),
-  }
-)
 
 Path = str | os.PathLike
 
@@ -225,22 +218,11 @@ def list_pictures(paths: Iterable[Path]) -> list[pathlib.Path]:
         raise InputError(f'no picture at {str(path)!r}')
       found.append(path)
       continue
-    inside = sorted(_pictures_in(path))
+    inside = pictures_in(path)
     if not inside:
       raise InputError(f'no picture in {path}')
     found += inside
   return found
-
-
-def _pictures_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  # Linked folders are not followed: they may lead out, or in a circle.
-  for where, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith('.')]
-    for name in names:
-      path = pathlib.Path(where, name)
-      hidden = name.startswith('.')
-      if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-        yield path
 
 
 def _candidates(
