@@ -18,7 +18,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
 
@@ -118,7 +118,7 @@ class FileError(InputError):
 
 
 @contextlib.contextmanager
-def open_regular(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+def open_regular(path: Path, max_bytes: int) -> Iterator[io.BufferedReader]:
   """Opens a regular file of at most `max_bytes` for reading.
 
   Raises:
