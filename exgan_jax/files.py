@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import io
 import json
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 import zipfile
@@ -30,6 +32,9 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 Path = str | os.PathLike
+# Of names: of files that are being written, and of locks in folders.
+_TEMPORARY, _MARK = '.exgan-new-', '.exgan-lock'
+_cleared: set[pathlib.Path] = set()
 # Of a JSON file: results.json, config.json.
 MAX_JSON_BYTES = 4 * 2**20
 
@@ -47,11 +52,10 @@ def write_bytes(path: Path, data: bytes) -> None:
   try:
     mode = _mode_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A new name in the same folder, which no link can wait under. It does not
-    # hold the file's own name, which may be as long as a name can be.
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix='.exgan-')
+    _clear_files(target.parent)
+    handle, temporary = _temporary_file(target.parent)
     try:
-      with open(handle, 'wb') as file:
+      with open(handle, 'wb', closefd=False) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())  # A full disk shows here, not later.
@@ -61,9 +65,103 @@ def write_bytes(path: Path, data: bytes) -> None:
       with contextlib.suppress(OSError):
         os.unlink(temporary)
       raise
+    finally:
+      os.close(handle)  # Until here nobody takes the file for a dead one's.
   except OSError as error:
     reason = error.strerror or str(error)
     raise OSError(error.errno, reason, os.fspath(path)) from error
+
+
+def _temporary_file(folder: pathlib.Path) -> tuple[int, str]:
+  """Makes a file that `_clear_files` removes if this process is killed.
+
+  It has a new name, which no link can wait under. That does not hold the name
+  of the file to write, which may be as long as a name can be.
+  """
+  while True:
+    handle, path = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+    _lock(handle)
+    # Another process may have taken it for a dead one's before it was locked.
+    if os.fstat(handle).st_nlink:
+      return handle, path
+    os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+  """Locks an open file until it is closed or this process ends.
+
+  Returns whether nobody else has; also true where files cannot be locked.
+  """
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  except OSError:
+    return True
+  return True
+
+
+def _is_left_behind(path: Path) -> bool:
+  """Whether the process that made and locked a file has died."""
+  try:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+  except OSError:
+    return False
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:  # In use, or locks are not known here.
+    return False
+  else:
+    return os.fstat(handle).st_uid == os.getuid()
+  finally:
+    os.close(handle)
+
+
+def _clear_files(folder: pathlib.Path) -> None:
+  """Removes what killed processes left; looks at each folder once."""
+  if folder in _cleared:
+    return
+  _cleared.add(folder)
+  for path in folder.glob(f'{_TEMPORARY}????????'):
+    if _is_left_behind(path):
+      path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+  """Marks a folder as used by this process, so that `clear` lets it be."""
+  mark = pathlib.Path(folder, _MARK)
+  handle, new = tempfile.mkstemp(dir=folder, prefix=_MARK)
+  try:
+    _lock(handle)
+    os.replace(new, mark)  # It is never there without its lock.
+    yield
+  finally:
+    mark.unlink(missing_ok=True)
+    os.close(handle)
+
+
+def clear(parent: Path, prefix: str) -> None:
+  """Removes folders that `held` marked for a process that was killed."""
+  parent = pathlib.Path(parent)
+  for path in parent.iterdir() if parent.is_dir() else ():
+    is_ours = path.name.startswith(prefix) and not path.is_symlink()
+    if is_ours and _is_left_behind(path / _MARK):
+      shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[pathlib.Path]:
+  """Makes a folder that is removed in the end.
+
+  If the process is killed, the next call for the same parent and prefix does.
+  """
+  clear(parent, prefix)
+  with (
+    tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder,
+    held(folder),
+  ):
+    yield pathlib.Path(folder)
 
 
 def _mode_of(target: pathlib.Path) -> int:

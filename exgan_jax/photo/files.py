@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Path = str | os.PathLike
 
@@ -144,8 +145,8 @@ def inpaint_folder(
           painted, changed = painted + len(result.painted), changed + 1
           for path in sheets:
             contact_sheet.save(comparison(result.painted), path)
-      except (InputError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+      except Exception as error:  # One photo never costs another.
+        if isinstance(error, OSError) and error.errno in _FULL:
           raise
         failed += 1
         lines = [{'face': None, 'done': _reason(error, photo)}]
@@ -159,7 +160,11 @@ def inpaint_folder(
 def _reason(error: Exception, photo: pathlib.Path) -> str:
   if isinstance(error, OSError):
     return f'cannot be written: {error.strerror or error}'
-  return str(error).removeprefix(f'{photo}: ')
+  if isinstance(error, MemoryError):
+    return 'too large for the memory of this machine'
+  if isinstance(error, InputError):
+    return str(error).removeprefix(f'{photo}: ')
+  return f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
 
 
 def _targets(
