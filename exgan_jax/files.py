@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import io
 import json
 import os
@@ -23,6 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
+
+try:
+  import fcntl
+except ImportError:  # On Windows, where what a killed process leaves stays.
+  fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
   import numpy as np
@@ -55,7 +59,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     _clear_files(target.parent)
     handle, temporary = _temporary_file(target.parent)
     try:
-      with open(handle, 'wb', closefd=False) as file:
+      with open(handle, 'wb', closefd=fcntl is None) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())  # A full disk shows here, not later.
@@ -66,7 +70,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.unlink(temporary)
       raise
     finally:
-      os.close(handle)  # Until here nobody takes the file for a dead one's.
+      if fcntl is not None:  # Until here it is not taken for a dead one's.
+        os.close(handle)
   except OSError as error:
     reason = error.strerror or str(error)
     raise OSError(error.errno, reason, os.fspath(path)) from error
@@ -87,22 +92,17 @@ def _temporary_file(folder: pathlib.Path) -> tuple[int, str]:
     os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-  """Locks an open file until it is closed or this process ends.
-
-  Returns whether nobody else has; also true where files cannot be locked.
-  """
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return False
-  except OSError:
-    return True
-  return True
+def _lock(handle: int) -> None:
+  """Locks an open file until it is closed, or this process ends."""
+  with contextlib.suppress(OSError):  # Where files cannot be locked.
+    if fcntl is not None:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_left_behind(path: Path) -> bool:
   """Whether the process that made and locked a file has died."""
+  if fcntl is None:
+    return False
   try:
     handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
   except OSError:
@@ -130,6 +130,9 @@ def _clear_files(folder: pathlib.Path) -> None:
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
   """Marks a folder as used by this process, so that `clear` lets it be."""
+  if fcntl is None:
+    yield
+    return
   mark = pathlib.Path(folder, _MARK)
   handle, new = tempfile.mkstemp(dir=folder, prefix=_MARK)
   try:

@@ -15,6 +15,8 @@ from typing import Any
 _MOST = 2**20
 # So many of the largest files may come in one request.
 _FILES = 4
+# Of a body that is too large, what is read and forgotten.
+_DRAINED = 2**30
 _LOCAL = frozenset({'localhost', '127.0.0.1', '::1'})
 
 
@@ -50,6 +52,7 @@ class Guard:
     most = self._upload if is_upload else _MOST
     length = told.get('content-length', '0')
     if not length.isdecimal() or int(length) > most:
+      await _drain(receive)
       await _refuse(scope, send, 413, 'too large')
       return
     await self._limited(scope, receive, send, most)
@@ -78,6 +81,7 @@ class Guard:
       if size <= most:
         raise
     if size > most and not is_begun:
+      await _drain(receive)
       await _refuse(scope, send, 413, 'too large')
 
   def _is_ours(self, told: dict[str, str]) -> bool:
@@ -110,6 +114,16 @@ def _is_local(host: str) -> bool:
   if not _is_address(host):
     return host.lower() in _LOCAL
   return ipaddress.ip_address(host).is_loopback
+
+
+async def _drain(receive: Any) -> None:
+  """Reads a body to its end: a browser shows no answer before it."""
+  size = 0
+  while size < _DRAINED:
+    message = await receive()
+    size += len(message.get('body', b''))
+    if message['type'] != 'http.request' or not message.get('more_body'):
+      return
 
 
 async def _refuse(scope: Any, send: Any, status: int, reason: str) -> None:

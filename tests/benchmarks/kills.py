@@ -34,20 +34,11 @@ from tfds_celeb_id import synth_id
 EXGAN = (sys.executable, '-c', 'from exgan_jax.cli import run; run()')
 TFDS = (sys.executable, '-m', 'tensorflow_datasets.scripts.cli.main')
 TRAIN = [
-  '--preset=reference',
-  '--size=tiny',
-  '--dataset=synth_id',
-  '--resolution=32',
-  '--batch-size=4',
-  '--generator-width=4',
-  '--discriminator-width=4',
-  '--dilations=1',
-  '--steps=60',
-  '--log-every=5',
-  '--checkpoint-every=5',
-  '--sample-every=1000',
-  '--reader-threads=1',
-]
+  '--preset=reference', '--size=tiny', '--dataset=synth_id',
+  '--resolution=32', '--batch-size=4', '--generator-width=4',
+  '--discriminator-width=4', '--dilations=1', '--steps=60', '--log-every=5',
+  '--checkpoint-every=5', '--sample-every=1000', '--reader-threads=1',
+]  # fmt: skip
 # Of the names of what is not finished.
 UNFINISHED = ('.exgan', 'incomplete.', '.synth_id.', '.orbax-checkpoint-tmp')
 

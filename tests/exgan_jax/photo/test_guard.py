@@ -19,7 +19,7 @@ def ask(headers, host='127.0.0.1', bodies=(b'',), kind='http'):
   ]
 
   async def receive():
-    return parts.pop(0)
+    return parts.pop(0) if parts else {'type': 'http.disconnect'}
 
   async def send(message):
     sent.append(message)
