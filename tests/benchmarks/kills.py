@@ -36,7 +36,7 @@ TFDS = (sys.executable, '-m', 'tensorflow_datasets.scripts.cli.main')
 TRAIN = [
   '--preset=reference', '--size=tiny', '--dataset=synth_id',
   '--resolution=32', '--batch-size=4', '--generator-width=4',
-  '--discriminator-width=4', '--dilations=1', '--steps=60', '--log-every=5',
+  '--discriminator-width=4', '--dilations=1', '--steps=400', '--log-every=5',
   '--checkpoint-every=5', '--sample-every=1000', '--reader-threads=1',
 ]  # fmt: skip
 # Of the names of what is not finished.
@@ -180,7 +180,7 @@ def jobs(folder: pathlib.Path, photos: str) -> dict[str, Job]:
       'tmp' in path.name for path in (place / 'checkpoints').glob('*')
     ),
   )  # fmt: skip
-  if not (run / 'checkpoints' / '60').exists():
+  if not (run / 'checkpoints' / '400').exists():
     finish(train, run)
   results = folder / 'results.json'
   evaluate = [

@@ -18,6 +18,7 @@ from exgan_jax.runtime import sharding
 from exgan_jax.training.checkpoint import FOLDER, Checkpoints, steps_of
 from exgan_jax.training.loop import SampleSheets, _run, train
 from exgan_jax.training.metric_writer import MetricWriter
+from exgan_jax.training.state import check_memory
 from tfds_celeb_id import synth_id
 
 
@@ -313,6 +314,17 @@ def test_a_checkpoint_that_is_not_read_back_replaces_nothing(
     checkpoints._damaged.add(12)
     checkpoints.save(whole, {'records': 'x'}, 12)
   assert steps_of(run.workdir) == [12]
+
+
+def test_a_step_that_cannot_fit_is_refused_at_once(config, tmp_path):
+  large = dataclasses.replace(
+    config, workdir=str(tmp_path / 'run'), batch_size=2**20, resolution=1024,
+    generator_width=512,
+  )  # fmt: skip
+  with pytest.raises(InputError, match=r'needs more than .* GiB, this'):
+    train(large)
+  assert not (tmp_path / 'run').exists()
+  check_memory(config, sharding.make_mesh(4))
 
 
 def test_records_that_are_removed_end_the_run(config, tmp_path):
