@@ -36,7 +36,7 @@ TFDS = (sys.executable, '-m', 'tensorflow_datasets.scripts.cli.main')
 TRAIN = [
   '--preset=reference', '--size=tiny', '--dataset=synth_id',
   '--resolution=32', '--batch-size=4', '--generator-width=4',
-  '--discriminator-width=4', '--dilations=1', '--steps=400', '--log-every=5',
+  '--discriminator-width=4', '--dilations=1', '--steps=150', '--log-every=5',
   '--checkpoint-every=5', '--sample-every=1000', '--reader-threads=1',
 ]  # fmt: skip
 # Of the names of what is not finished.
@@ -141,14 +141,14 @@ def disturb(
         time.sleep(0.001)
     else:
       with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=rng.uniform(0.1, seconds))
-    hit += process.poll() is None
-    if process.poll() is None:
-      os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=rng.uniform(0.1, 0.8 * seconds))
+    ended = process.poll() is not None
+    hit += not ended
+    process.kill()
     process.wait()
     left += orphans(process.pid)
     partial += bool(unfinished(place))
-    if job.again and digest(job, place):
+    if ended or (job.again and digest(job, place)):
       shutil.rmtree(place)
   finish(job, place)
   same = digest(job, place) == digest(job, alone) != {}
@@ -180,7 +180,7 @@ def jobs(folder: pathlib.Path, photos: str) -> dict[str, Job]:
       'tmp' in path.name for path in (place / 'checkpoints').glob('*')
     ),
   )  # fmt: skip
-  if not (run / 'checkpoints' / '400').exists():
+  if not (run / 'checkpoints' / '150').exists():
     finish(train, run)
   results = folder / 'results.json'
   evaluate = [
