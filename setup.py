@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import setuptools
+from setuptools.command import build_py
 
 VERSION = re.search(
   r"^__version__ = '(.*)'$",
@@ -39,7 +40,18 @@ APP = ['gradio>=6,<7']
 DOCS = ['mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=0.29,<2']
 HEIC = ['pillow-heif>=1,<2']
 
+
+class BuildWithoutTests(build_py.build_py):
+  """Leaves the tests beside the modules out of the wheel."""
+
+  def find_package_modules(self, package, package_dir):
+    """Lists (package, module, path), as setuptools does."""
+    found = super().find_package_modules(package, package_dir)
+    return [each for each in found if not each[1].endswith('_test')]
+
+
 setuptools.setup(
+  cmdclass={'build_py': BuildWithoutTests},
   name='exgan_jax',
   version=VERSION,
   description='Exemplar GANs for eye in-painting, in JAX.',
@@ -64,7 +76,7 @@ setuptools.setup(
     'jaxtyping>=0.3,<1',
     'mediapipe>=1.2,<2',
     'numpy>=2,<3',
-    'pillow>=11,<14',
+    'pillow>=11.3,<14',
     'safetensors>=0.4,<1',
     'tqdm>=4.66,<5',
   ],

@@ -142,6 +142,9 @@ class Config:
     for name, hint in get_type_hints(type(self)).items():
       value = _checked(name, getattr(self, name), hint)
       object.__setattr__(self, name, value)
+    for name, (low, high) in _RANGES.items():
+      if not low <= getattr(self, name) <= high:
+        raise InputError(f'--{flag(name)} must be from {low} to {high}')
     for names, is_valid, rule in _RULES:
       for name in names.split():
         if not is_valid(getattr(self, name)):
@@ -161,27 +164,35 @@ class Config:
         )
 
 
+# Smallest and largest values. The largest are far above what was ever of use,
+# and small enough for `check_memory` to compute what a step would need.
+_RANGES: dict[str, tuple[int, int]] = {
+  'generator_width': (1, 512),
+  'discriminator_width': (1, 512),
+  'compressor_width': (1, 1024),
+  'code_size': (1, 4096),
+  'dilations': (1, 8),
+  # At the coarsest scale an eye still has a few pixels.
+  'reconstruction_scales': (1, 4),
+  'batch_size': (1, 2**20),
+  'steps': (1, 10**9),
+  'log_every': (1, 10**9),
+  'checkpoint_every': (1, 10**9),
+  'checkpoints_to_keep': (1, 10**6),
+  'sample_every': (1, 10**9),
+  'fsdp': (1, 2**16),
+  'decay_steps': (0, 10**9),
+  'warmup_steps': (0, 10**9),
+  'reader_threads': (0, 256),
+}
+
 # Names of fields, check of a value, and what the message says.
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-  (
-    'generator_width discriminator_width compressor_width code_size dilations'
-    ' reconstruction_scales batch_size steps log_every checkpoint_every'
-    ' checkpoints_to_keep sample_every fsdp',
-    lambda value: value >= 1,
-    'must be at least 1',
-  ),
-  (
-    'decay_steps warmup_steps reader_threads',
-    lambda value: value >= 0,
-    'must not be negative',
-  ),
   (
     'resolution',
     lambda value: 16 <= value <= 1024 and value % 16 == 0,
     'must be a multiple of 16 up to 1024',
   ),
-  # At the coarsest scale an eye still has a few pixels.
-  ('reconstruction_scales', lambda value: value <= 4, 'must be at most 4'),
   ('self_reference', lambda value: 0 <= value <= 1, 'must be in [0, 1]'),
   ('seed', lambda value: 0 <= value < 2**31, 'must be in [0, 2^31)'),
   (

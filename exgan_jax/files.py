@@ -1,7 +1,8 @@
 """Writes files whole or not at all, and reads files that anybody wrote.
 
 Every file that the project writes goes through `write_bytes`, and
-every untrusted one is opened by `read_bytes` or `read_npz`.
+every untrusted one is opened by `open_regular`, of which `read_bytes` and
+`read_npz` make use.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from exgan_jax.errors import InputError
+
+try:
+  import fcntl
+except ImportError:  # On Windows, where what a killed process leaves stays.
+  fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
   import numpy as np
@@ -29,6 +36,9 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 Path = str | os.PathLike
+# Of names: of files that are being written, and of locks in folders.
+_TEMPORARY, _MARK = '.exgan-new-', '.exgan-lock'
+_cleared: set[pathlib.Path] = set()
 # Of a JSON file: results.json, config.json.
 MAX_JSON_BYTES = 4 * 2**20
 
@@ -46,11 +56,10 @@ def write_bytes(path: Path, data: bytes) -> None:
   try:
     mode = _mode_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A new name in the same folder, which no link can wait under. It does not
-    # hold the file's own name, which may be as long as a name can be.
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix='.exgan-')
+    _clear_files(target.parent)
+    handle, temporary = _temporary_file(target.parent)
     try:
-      with open(handle, 'wb') as file:
+      with open(handle, 'wb', closefd=fcntl is None) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())  # A full disk shows here, not later.
@@ -60,9 +69,102 @@ def write_bytes(path: Path, data: bytes) -> None:
       with contextlib.suppress(OSError):
         os.unlink(temporary)
       raise
+    finally:
+      if fcntl is not None:  # Until here it is not taken for a dead one's.
+        os.close(handle)
   except OSError as error:
     reason = error.strerror or str(error)
     raise OSError(error.errno, reason, os.fspath(path)) from error
+
+
+def _temporary_file(folder: pathlib.Path) -> tuple[int, str]:
+  """Makes a file that `_clear_files` removes if this process is killed.
+
+  It has a new name, which no link can wait under. That does not hold the name
+  of the file to write, which may be as long as a name can be.
+  """
+  while True:
+    handle, path = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+    _lock(handle)
+    # Another process may have taken it for a dead one's before it was locked.
+    if os.fstat(handle).st_nlink:
+      return handle, path
+    os.close(handle)
+
+
+def _lock(handle: int) -> None:
+  """Locks an open file until it is closed, or this process ends."""
+  with contextlib.suppress(OSError):  # Where files cannot be locked.
+    if fcntl is not None:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_left_behind(path: Path) -> bool:
+  """Whether the process that made and locked a file has died."""
+  if fcntl is None:
+    return False
+  try:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+  except OSError:
+    return False
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:  # In use, or locks are not known here.
+    return False
+  else:
+    return os.fstat(handle).st_uid == os.getuid()
+  finally:
+    os.close(handle)
+
+
+def _clear_files(folder: pathlib.Path) -> None:
+  """Removes what killed processes left; looks at each folder once."""
+  if folder in _cleared:
+    return
+  _cleared.add(folder)
+  for path in folder.glob(f'{_TEMPORARY}????????'):
+    if _is_left_behind(path):
+      path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+  """Marks a folder as used by this process, so that `clear` lets it be."""
+  if fcntl is None:
+    yield
+    return
+  mark = pathlib.Path(folder, _MARK)
+  handle, new = tempfile.mkstemp(dir=folder, prefix=_MARK)
+  try:
+    _lock(handle)
+    os.replace(new, mark)  # It is never there without its lock.
+    yield
+  finally:
+    mark.unlink(missing_ok=True)
+    os.close(handle)
+
+
+def clear(parent: Path, prefix: str) -> None:
+  """Removes folders that `held` marked for a process that was killed."""
+  parent = pathlib.Path(parent)
+  for path in parent.iterdir() if parent.is_dir() else ():
+    is_ours = path.name.startswith(prefix) and not path.is_symlink()
+    if is_ours and _is_left_behind(path / _MARK):
+      shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[pathlib.Path]:
+  """Makes a folder that is removed in the end.
+
+  If the process is killed, the next call for the same parent and prefix does.
+  """
+  clear(parent, prefix)
+  with (
+    tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder,
+    held(folder),
+  ):
+    yield pathlib.Path(folder)
 
 
 def _mode_of(target: pathlib.Path) -> int:
@@ -104,31 +206,59 @@ def write_npz(
   write_bytes(path, file.getvalue())
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-  """Reads a regular file of at most `max_bytes`.
+class FileError(InputError):
+  """A file cannot be read; `reason` says why, without the file's name."""
+
+  def __init__(self, path: Path, reason: str):
+    # A name with a NUL in it, or with a line break, stays one line.
+    name = os.fsdecode(path)
+    super().__init__(
+      f'cannot read {name if name.isprintable() else ascii(name)}: {reason}'
+    )
+    self.reason = reason
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, max_bytes: int) -> Iterator[io.BufferedReader]:
+  """Opens a regular file of at most `max_bytes` for reading.
 
   Raises:
-    InputError: there is no such file, it is no regular file, or it is larger.
+    FileError: there is no such file, it is no regular file, or it is larger.
   """
   try:
     # A FIFO without a writer would never open.
     flags = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
     handle = os.open(path, flags | getattr(os, 'O_BINARY', 0))
   except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
+    raise FileError(path, error.strerror or str(error)) from error
   except ValueError as error:  # A name with a NUL in it.
-    raise InputError(f'cannot read {str(path)!r}: not a file name') from error
+    raise FileError(path, 'not a file name') from error
   with contextlib.ExitStack() as stack:
     stack.callback(os.close, handle)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-      raise InputError(f'{path} is not a regular file')
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+      raise FileError(path, 'not a regular file')
+    if found.st_size > max_bytes:
+      raise FileError(path, f'larger than {max_bytes} bytes')
+    with open(handle, 'rb', closefd=False) as file:
+      yield file
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+  """Reads a regular file of at most `max_bytes`.
+
+  Raises:
+    FileError: as from `open_regular`.
+  """
+  with open_regular(path, max_bytes) as file:
+    # Files of /proc tell no size, and others may still grow.
+    size = max(os.fstat(file.fileno()).st_size, 2**16)
     try:
-      with open(handle, 'rb', closefd=False) as file:
-        data = file.read(max_bytes + 1)
+      data = file.read(min(size, max_bytes) + 1)
     except OSError as error:
-      raise InputError(f'cannot read {path}: {error.strerror}') from error
+      raise FileError(path, error.strerror or str(error)) from error
   if len(data) > max_bytes:
-    raise InputError(f'{path} is larger than {max_bytes} bytes')
+    raise FileError(path, f'larger than {max_bytes} bytes')
   return data
 
 

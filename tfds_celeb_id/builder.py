@@ -14,10 +14,13 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
+from exgan_jax import files
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress, record
 from tfds_celeb_id import records, spill, work
 
+# Of the folders that TFDS builds in.
+_INCOMPLETE = 'incomplete.'
 # Only loaded under the `tfds` command.
 _TFDS_COMMAND = 'tensorflow_datasets.scripts.cli.build'
 
@@ -96,6 +99,7 @@ class RecordsBuilder(
     ]
     try:
       self._check_parameters(config)
+      files.clear(self.data_path.parent, _INCOMPLETE)
       super().download_and_prepare(**kwargs)
     except (InputError, OSError) as error:
       for folder in created:
@@ -183,6 +187,9 @@ class RecordsBuilder(
 
   def _download_and_prepare(self, dl_manager, download_config=None):
     config = download_config or tfds.download.DownloadConfig()
+    mark = contextlib.ExitStack()
+    if os.path.isdir(self.data_path):  # Not in a bucket.
+      mark.enter_context(files.held(self.data_path))
     try:
       if config.beam_options or config.beam_runner:
         self._build_with_beam(dl_manager, config)
@@ -194,6 +201,7 @@ class RecordsBuilder(
         raise
       raise OSError(str(error).partition(';')[0]) from error
     finally:
+      mark.close()
       if self._spill:
         self._spill.close()
 

@@ -13,7 +13,6 @@ import collections
 import contextlib
 import dataclasses
 import http
-import io
 import json
 import os
 import pathlib
@@ -299,7 +298,7 @@ class _Downloader:
       self._errors[host] = 0
     try:
       async with self._decoding:
-        await asyncio.to_thread(pictures.read_picture, io.BytesIO(data))
+        await asyncio.to_thread(pictures.read_picture, data)
     except pictures.UnusablePictureError as error:
       # Without a known length, the transfer may have been cut short.
       is_dead = has_length or str(error) != 'broken'

@@ -12,6 +12,7 @@ import bisect
 import functools
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,6 +64,10 @@ class Records:
       )
     except (RuntimeError, ValueError, OSError) as error:
       raise InputError(f'cannot read {self._folder}: {error}') from error
+    self._paths = [
+      each.filename if isinstance(each, folder.Shard) else each
+      for each in shards
+    ]
     if not len(self._source):
       raise InputError(f'the {split} split of {dataset} is empty')
 
@@ -97,6 +102,10 @@ class Records:
       raise InputError(
         f'cannot read record {position} in {self._folder}: {message}'
       ) from error
+
+  def is_there(self) -> bool:
+    """Returns whether the files exist; open ones can be read without."""
+    return all(os.path.exists(path) for path in self._paths)
 
   def check_resolution(self, resolution: int, warn: bool = False) -> None:
     """Checks that the stored pictures are large enough.

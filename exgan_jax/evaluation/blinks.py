@@ -139,7 +139,7 @@ def score_blinks(
   method = method or pathlib.Path(results_folder).resolve().name
   if not schema.is_text(method):
     raise InputError(f'--method {method!r} is not one line of text')
-  painted = folders.pictures_in(results_folder)
+  painted = folders.pictures_by_name(results_folder)
   table = Table(folder, lpips)
   for blink in table.blinks:
     if blink.name not in painted:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import collections
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -23,19 +24,23 @@ from exgan_jax.face_records import progress
 from exgan_jax.face_records.pictures import (
   UnusablePictureError,
   picture_size,
+  pictures_in,
   read_picture,
 )
 from exgan_jax.files import check_output
 from exgan_jax.models import masks as masks_lib
 from exgan_jax.runtime import sharding
 
-SUFFIXES = (
-  *('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.pnm', '.ppm'),
-  *('.tif', '.tiff', '.webp'),
-)
 # Brighter pixels of a mask image are the hole.
 HALF = 128
 NO_MASKS = 'needs hole masks (--masks)'
+
+# When two names are the same: as they are, else in the same Unicode form, else
+# in lower case too, for not every system keeps those.
+_normal = functools.partial(unicodedata.normalize, 'NFC')
+_ALIKE: tuple[Callable[[str], str], ...] = (
+  str, _normal, lambda name: _normal(name).casefold()
+)  # fmt: skip
 
 Size = tuple[int, int]
 # The original (`truth`), the result (`painted`) and maybe the hole mask.
@@ -148,8 +153,17 @@ def _pairs(
   folders = {'truth': originals, 'painted': results_folder}
   if masks is not None:
     folders['mask'] = masks
-  found = {kind: pictures_in(folder) for kind, folder in folders.items()}
+  named = {kind: pictures_by_name(folder) for kind, folder in folders.items()}
   checks = [(kind, 'truth') for kind in folders] + [('truth', 'painted')]
+  for alike in _ALIKE:
+    found = {
+      kind: {alike(name): path for name, path in paths.items()}
+      for kind, paths in named.items()
+    }
+    if all(found[kind].keys() == found['truth'].keys() for kind in found):
+      break
+  if any(len(found[kind]) < len(named[kind]) for kind in found):
+    found = named  # Two names are told apart by nothing but upper case.
   for kind, other in checks:
     missing = sorted(found[other].keys() - found[kind].keys())
     if missing:
@@ -157,23 +171,19 @@ def _pairs(
       path = found[other][missing[0]]
       raise InputError(f'{folders[kind]} has no partner of {path}{more}')
   return {
-    name: {kind: found[kind][name] for kind in folders}
-    for name in sorted(found['truth'])
+    name: {kind: found[kind][alike(name)] for kind in folders}
+    for name in sorted(named['truth'])
   }
 
 
-def pictures_in(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
+def pictures_by_name(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
   """Returns the images of a folder by their names without suffix."""
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise InputError(f'{folder} is not a folder')
   found: dict[str, pathlib.Path] = {}
-  for path in sorted(folder.rglob('*')):
-    inside = path.relative_to(folder)
-    hidden = any(part.startswith('.') for part in inside.parts)
-    if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
-      continue
-    name = inside.with_suffix('').as_posix()
+  for path in pictures_in(folder):
+    name = path.relative_to(folder).with_suffix('').as_posix()
     if name in found:
       raise InputError(
         f'{folder} has two images named {name}: {found[name].name} and'

@@ -88,7 +88,7 @@ class Store:
         )
     try:
       return {kind: _gaussian(arrays, kind) for kind in KINDS}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
       raise InputError(f'{self.path} holds no Inception statistics') from error
 
   def save(self, gaussians: Gaussians) -> None:

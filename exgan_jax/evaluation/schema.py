@@ -85,7 +85,14 @@ _TEXT: Rule = is_text, f'one line of at most {MAX_TEXT} characters'
 
 _COUNT: Rule = _is_count, 'a whole number'
 
-_METRICS: Rule = _dict_of(_is_metric), 'an object of numbers below 2**53'
+_METRICS: Rule = (
+  # One metric says how another was computed.
+  lambda value: _dict_of(_is_metric)(value) and not any(
+    isinstance(item, str) and not key.endswith('_variant')
+    for key, item in value.items()
+  ),
+  'an object of numbers below 2**53',
+)  # fmt: skip
 
 _INTERVALS = _dict_of(_is_interval)
 

@@ -218,7 +218,7 @@ def draw_boxes(filename: str, size: int) -> Float32[np.ndarray, '2 2']:
     Width and height of the left and the right box in whole pixels.
   """
   side = BOX_SIDE_256 * size / 256
-  digest = hashlib.sha256(filename.encode('utf-8')).digest()
+  digest = hashlib.sha256(filename.encode('utf-8', 'surrogatepass')).digest()
   draws = np.random.default_rng(int.from_bytes(digest[:8], 'big')).normal(
     side / 2, side / 4, size=(2, 2)
   )

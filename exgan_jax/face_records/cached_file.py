@@ -16,7 +16,7 @@ def cache_folder() -> pathlib.Path:
 
 def sha256_of(path: str | os.PathLike) -> str:
   """Returns the SHA-256 of a file in hexadecimal."""
-  with open(path, 'rb') as file:
+  with files.open_regular(path, 2**40) as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 

@@ -43,6 +43,11 @@ def version_folder(data_dir: str | os.PathLike, dataset: str) -> pathlib.Path:
   Raises:
     InputError: there is none.
   """
+  if not re.fullmatch(r'\w+', dataset):
+    raise InputError(
+      f'--dataset {dataset} is not the name of a data set: pass its folder as'
+      ' --data-dir'
+    )
   folder = pathlib.Path(data_dir) / dataset
   versions = sorted(
     (

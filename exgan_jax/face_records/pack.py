@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.face_records import codec, example, parallel, pictures, progress
 from exgan_jax.face_records import folder as folder_lib
 from exgan_jax.face_records.folder import Shard
-from exgan_jax.files import read_json
+from exgan_jax.files import read_json, temporary_folder
 
 # Resolutions of a training run, as in `config.Config`.
 LARGEST, MULTIPLE = 1024, 16
@@ -72,10 +71,8 @@ def pack(
     raise InputError(f'{final} exists: remove it or choose another --output')
   try:
     final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-      prefix=f'.{dataset}.', dir=final.parent
-    ) as temporary:
-      folder = pathlib.Path(temporary) / dataset / source.name
+    with temporary_folder(final.parent, f'.{dataset}.') as temporary:
+      folder = temporary / dataset / source.name
       folder.mkdir(parents=True)
       _write(
         [shard for split in files.values() for shard in split],

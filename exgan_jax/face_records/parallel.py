@@ -8,6 +8,7 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
@@ -115,8 +116,7 @@ class _Pool:
     self._executor = futures.ProcessPoolExecutor(
       workers,
       mp_context=multiprocessing.get_context('spawn'),
-      initializer=cv2.setNumThreads,  # There is a process per core already.
-      initargs=(1,),
+      initializer=_begin,
     )
 
   def submit(self, function: Callable[[Any], Any], item: Any) -> futures.Future:
@@ -130,6 +130,20 @@ class _Pool:
 
   def close(self) -> None:
     self._executor.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+  """Prepares a worker."""
+  cv2.setNumThreads(1)  # There is a process per core already.
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+  """Ends this process after its parent, which may have been killed."""
+  parent.join()
+  os._exit(1)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from exgan_jax import files
 from exgan_jax.errors import InputError
+from exgan_jax.face_records import pictures
+from exgan_jax.photo.guard import Guard
 from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.page import ALL, CLOSED, Page
 
@@ -52,30 +55,33 @@ def serve(
   Raises:
     InputError: Gradio is missing, or the address cannot be served.
   """
-  if not max_megabytes > 0:
-    raise InputError('--max-megabytes must be more than 0')
+  most = pictures.MAX_BYTES // 10**6
+  if not 0 < max_megabytes <= most:
+    raise InputError(f'--max-megabytes must be more than 0, at most {most}')
   _check_address(host, port)
   if importlib.util.find_spec('gradio') is None:
     raise InputError("the page needs Gradio: pip install 'exgan_jax[app]'")
   # SIGTERM must delete the uploads, as leaving normally does.
   signal.signal(signal.SIGTERM, lambda *_: _leave())
-  with tempfile.TemporaryDirectory(prefix='exgan-app-') as folder:
+  with files.temporary_folder(tempfile.gettempdir(), 'exgan-app-') as folder:
     # Gradio asks for these as it is imported.
-    os.environ['GRADIO_TEMP_DIR'] = folder
+    os.environ['GRADIO_TEMP_DIR'] = os.fspath(folder)
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    page = Page(inpainter, pathlib.Path(folder))
+    page = Page(inpainter, folder)
     page.warm_up()
     blocks = make_blocks(page)
+    limit = int(max_megabytes * 2**20)
     blocks.launch(
       server_name=host, server_port=port, quiet=True, share=False,
-      max_file_size=int(max_megabytes * 2**20), footer_links=[],
+      max_file_size=limit, footer_links=[],
       ssr_mode=False, prevent_thread_lock=True, css=_CSS,
+      app_kwargs={'middleware': [(Guard, (host, limit), {})]},
     )  # fmt: skip
     logger.info('http://%s:%d (ctrl-c ends it)', host, port)
     try:
       while True:
         time.sleep(_LOOK_EVERY)
-        forget(pathlib.Path(folder), _KEPT_FOR)
+        forget(folder, _KEPT_FOR)
     except (KeyboardInterrupt, SystemExit):
       pass
     finally:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from exgan_jax import files
 from exgan_jax.errors import InputError
 from exgan_jax.photo.faces import AlignedFace
 
@@ -37,16 +38,13 @@ class OnnxEmbedding:
   def __init__(self, path: str | os.PathLike):
     self._path = path
     try:
-      if os.path.getsize(path) > _LARGEST_FILE:
-        raise InputError(f'{path} is too large for a face embedding')
-      self._network = cv2.dnn.readNetFromONNX(os.fspath(path))
+      data = files.read_bytes(path, _LARGEST_FILE)
+      self._network = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
       first = self._network.getLayer(
         self._network.getLayerId(self._network.getLayerNames()[0])
       )
       self._centre = 0.0 if first.type in _NORMALISING else 127.5
       self._vector(np.zeros((_SIDE, _SIDE, 3), np.uint8))
-    except OSError as error:
-      raise InputError(f'cannot read {path}: {error.strerror}') from error
     except (cv2.error, IndexError) as error:
       raise InputError(
         f'{path} is not an ONNX network of 112 px faces'

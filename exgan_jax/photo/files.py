@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from exgan_jax import contact_sheet
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress
+from exgan_jax.face_records.pictures import pictures_in
 from exgan_jax.photo import photograph, reader, writer
 from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
 from exgan_jax.photo.references import Candidate
@@ -24,14 +25,7 @@ logger = logging.getLogger(__name__)
 
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
-# Of files in a folder, those that are looked at.
-SUFFIXES = frozenset(
-  {
-    *('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.webp', '.avif'),
-    *('.tif', '.tiff', '.bmp', '.gif', '.ppm', '.pgm', '.pnm'),
-    *('.heic', '.heif', '.hif'),
-  }
-)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Path = str | os.PathLike
 
@@ -151,8 +145,8 @@ def inpaint_folder(
           painted, changed = painted + len(result.painted), changed + 1
           for path in sheets:
             contact_sheet.save(comparison(result.painted), path)
-      except (InputError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+      except Exception as error:  # One photo never costs another.
+        if isinstance(error, OSError) and error.errno in _FULL:
           raise
         failed += 1
         lines = [{'face': None, 'done': _reason(error, photo)}]
@@ -166,7 +160,11 @@ def inpaint_folder(
 def _reason(error: Exception, photo: pathlib.Path) -> str:
   if isinstance(error, OSError):
     return f'cannot be written: {error.strerror or error}'
-  return str(error).removeprefix(f'{photo}: ')
+  if isinstance(error, MemoryError):
+    return 'too large for the memory of this machine'
+  if isinstance(error, InputError):
+    return str(error).removeprefix(f'{photo}: ')
+  return f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
 
 
 def _targets(
@@ -225,22 +223,11 @@ def list_pictures(paths: Iterable[Path]) -> list[pathlib.Path]:
         raise InputError(f'no picture at {str(path)!r}')
       found.append(path)
       continue
-    inside = sorted(_pictures_in(path))
+    inside = pictures_in(path)
     if not inside:
       raise InputError(f'no picture in {path}')
     found += inside
   return found
-
-
-def _pictures_in(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  # Linked folders are not followed: they may lead out, or in a circle.
-  for where, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith('.')]
-    for name in names:
-      path = pathlib.Path(where, name)
-      hidden = name.startswith('.')
-      if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-        yield path
 
 
 def _candidates(

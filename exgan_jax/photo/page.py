@@ -98,7 +98,8 @@ class Page:
     if len(references) > MOST_REFERENCES:
       raise InputError(f'at most {MOST_REFERENCES} reference pictures')
     for path in references:
-      _read(path)
+      if _read(path).data == picture.data:
+        raise InputError('the reference is the photo itself; use another photo')
     face = int(which.removeprefix('face ')) if which[-1:].isdigit() else None
     options = Options(face, which == ALL, force)
     with self._lock:

@@ -203,16 +203,6 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
   return np.flip(pixels, mirrored)
 
 
-def heif_is_there() -> bool:
-  """Whether HEIC can be read: Pillow's plug-in for it is the extra `heic`."""
-  try:
-    import pillow_heif
-  except ImportError:
-    return False
-  pillow_heif.register_heif_opener()
-  return True
-
-
 def _converted(image: np.ndarray, transform: Any | None) -> np.ndarray:
   if transform is None:
     return image
@@ -221,13 +211,12 @@ def _converted(image: np.ndarray, transform: Any | None) -> np.ndarray:
 
 def suffixes() -> dict[str, str]:
   """File suffixes that can be written, with their formats."""
-  names = {
-    '.jpg': 'JPEG', '.jpeg': 'JPEG', '.jpe': 'JPEG', '.jfif': 'JPEG',
-    '.png': 'PNG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF',
-    '.avif': 'AVIF',
-  }  # fmt: skip
-  heif = dict.fromkeys(('.heic', '.heif'), 'HEIF') if heif_is_there() else {}
-  return names | heif
+  written = {*pictures.formats()} - {'BMP', 'GIF', 'PPM'}
+  return {
+    suffix: format_
+    for suffix, format_ in pictures.KINDS.items()
+    if format_ in written
+  }
 
 
 def format_of(path: str | os.PathLike) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import warnings
 from typing import Any
 
 import cv2
@@ -20,12 +18,9 @@ from exgan_jax.photo.photograph import (
   UPRIGHT,
   Photograph,
   from_array,
-  heif_is_there,
   upright,
 )
 
-MAX_BYTES = 500_000_000
-_HEIF_HEADS = (b'ftypheic', b'ftypheix', b'ftypmif1', b'ftypheim', b'ftypheis')
 # What Pillow shows as other modes than those that a photograph is kept in.
 _CONVERTED = {
   '1': 'L', 'P': 'RGB', 'PA': 'RGBA', 'RGBX': 'RGB', 'RGBa': 'RGBA',
@@ -48,13 +43,7 @@ def read(path: str | os.PathLike) -> Photograph:
       be written again without a loss.
   """
   try:
-    with open(path, 'rb') as file:
-      data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-      raise UnusablePictureError('too large')
-    return decode(data)
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror}') from error
+    return decode(pictures.load(path))
   except UnusablePictureError as error:
     raise InputError(f'{path}: {error}') from error
 
@@ -78,27 +67,8 @@ def decode(data: bytes) -> Photograph:
   Raises:
     UnusablePictureError: not a picture, broken, or it would lose something.
   """
-  formats = [*pictures.FORMATS, 'AVIF']
-  if heif_is_there():
-    formats.append('HEIF')
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # Pillow warns of what is checked here.
-      with Image.open(io.BytesIO(data), formats=formats) as image:
-        pictures.check_size(image.width, image.height)
-        return _of_image(image, data)
-  except UnusablePictureError:
-    raise
-  except Image.UnidentifiedImageError as error:
-    is_heif = data[4:12] in _HEIF_HEADS and 'HEIF' not in formats
-    raise UnusablePictureError(
-      "HEIC needs pip install 'exgan_jax[heic]'" if is_heif
-      else 'not a picture'
-    ) from error  # fmt: skip
-  except Image.DecompressionBombError as error:
-    raise UnusablePictureError('too large') from error
-  except Exception as error:  # Of broken files decoders raise nearly any.
-    raise UnusablePictureError('broken') from error
+  with pictures.opened(data) as image:
+    return _of_image(image, data)
 
 
 def _of_image(image: Image.Image, data: bytes) -> Photograph:
@@ -148,28 +118,10 @@ def without_layout(exif: Image.Exif) -> Image.Exif:
 
 
 def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
-  # Pillow has no color of 16 bits. Byte 24 of a PNG file is its bit depth.
-  if image.format == 'PNG' and data[24] == 16 and image.mode != 'I;16':
-    return _deep(data)
-  if image.format == 'HEIF' and image.info.get('bit_depth', 8) > 8:
-    import pillow_heif
-
-    deep = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
-    return np.asarray(deep)
-  if image.format == 'AVIF' and _is_deep_avif(data):
-    raise UnusablePictureError(
-      'AVIF with more than 8 bits per color: convert it to PNG'
-    )
-  is_deep = (
-    isinstance(image, TiffImagePlugin.TiffImageFile)
-    and max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, [8])) > 8
-  )
-  if is_deep and not image.mode.startswith('I;16'):
-    raise UnusablePictureError(
-      'TIFF with more than 8 bits per color: convert it to PNG'
-    )
-  if image.mode.startswith('I;16'):
-    return np.array(image).astype(np.uint16)[..., None]
+  if image.mode[0] in 'IF':
+    return pictures.deep_gray(image)[..., None]
+  if (bits := _bits_per_color(image, data)) > 8:
+    return _deep(image, data, bits)
   if image.has_transparency_data and image.mode not in ('LA', 'RGBA'):
     image = image.convert('LA' if image.mode == 'L' else 'RGBA')
   image = image.convert(_CONVERTED.get(image.mode, image.mode))
@@ -179,19 +131,48 @@ def _pixels(image: Image.Image, data: bytes) -> np.ndarray:
   return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _deep(data: bytes) -> np.ndarray:
-  """Decodes 16 bits per color."""
+def _bits_per_color(image: Image.Image, data: bytes) -> int:
+  if image.format == 'PNG':
+    return data[24]
+  if image.format == 'HEIF':
+    return image.info.get('bit_depth', 8)
+  if isinstance(image, TiffImagePlugin.TiffImageFile):
+    return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, [8]))
+  at = data.find(b'av1C') + 4
+  if image.format == 'AVIF' and 3 < at < len(data) - 2:
+    # AV1CodecConfigurationRecord: high_bitdepth and twelve_bit.
+    return {0x40: 10, 0x60: 12}.get(data[at + 2] & 0x60, 8)
+  return 8
+
+
+def _deep(image: Image.Image, data: bytes, bits: int) -> np.ndarray:
+  """Decodes color of more than 8 bits, which Pillow reduces to 8, to 16."""
+  if image.format == 'HEIF':
+    import pillow_heif
+
+    return np.asarray(pillow_heif.open_heif(data, convert_hdr_to_8bit=False))
   pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
   if pixels is None:
     raise UnusablePictureError('broken')
-  order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[pixels.shape[2]]
-  return cv2.cvtColor(pixels, order)
-
-
-def _is_deep_avif(data: bytes) -> bool:
-  # AV1CodecConfigurationRecord: the third byte holds high_bitdepth.
-  at = data.find(b'av1C') + 4
-  return at > 3 and len(data) > at + 2 and bool(data[at + 2] & 0x40)
+  order = {(3, 3): cv2.COLOR_BGR2RGB, (3, 4): cv2.COLOR_BGRA2RGBA}.get(
+    (pixels.ndim, pixels.shape[-1])
+  )
+  if order is not None:
+    pixels = cv2.cvtColor(pixels, order)
+    if image.format == 'AVIF':
+      highest = 2**bits - 1
+      pixels = np.round(pixels * np.float32(65535 / highest)).astype(np.uint16)
+  # Both decoders must see the same picture, turned the same way.
+  seen = np.asarray(image)[::4, ::4]
+  found = pixels[::4, ::4]
+  if found.shape != seen.shape or pixels.dtype != np.uint16 or (
+    np.abs(found / np.float32(257) - seen).mean() > 2
+  ):  # fmt: skip
+    raise UnusablePictureError(
+      f'{image.format} of a rare kind with more than 8 bits per color:'
+      ' convert it to PNG'
+    )
+  return pixels
 
 
 def _extras(image: Image.Image, format_: str, data: bytes) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +20,7 @@ from exgan_jax.errors import InputError
 AXES = ('data', 'fsdp')
 # Smaller arrays are not worth a message to gather them.
 SMALLEST_SPLIT = 2**12
+_CGROUP = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
 def make_mesh(
@@ -41,6 +45,21 @@ def make_mesh(
     axis_types=(AxisType.Auto,) * 2,
     devices=devices,
   )
+
+
+def memory_of(mesh: Mesh) -> int | None:
+  """Returns the bytes of memory of this process's devices, if known."""
+  devices = mesh.local_devices
+  if devices[0].platform != 'cpu':
+    stats = [device.memory_stats() or {} for device in devices]
+    return sum(each.get('bytes_limit', 0) for each in stats) or None
+  try:
+    there = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  except (AttributeError, OSError, ValueError):
+    return None
+  with contextlib.suppress(OSError, ValueError):  # Of a container, if any.
+    there = min(there, int(_CGROUP.read_text()))
+  return there
 
 
 def divisible(batch_size: int) -> int:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
+import glob
 import logging
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -31,6 +33,8 @@ from exgan_jax.training import state as state_lib
 logger = logging.getLogger(__name__)
 
 FOLDER = 'checkpoints'
+# Of the handles of folders whose path Orbax would take for a pattern.
+_FIRST_HANDLE = 200
 
 
 class MissingCheckpointError(InputError):
@@ -50,23 +54,24 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: str | pathlib.Path, keep: int | None = None):
-    folder = (pathlib.Path(workdir) / FOLDER).resolve()
-    if keep is None and not folder.is_dir():
-      raise MissingCheckpointError(f'no checkpoint in {folder}')
+    self._folder = (pathlib.Path(workdir) / FOLDER).resolve()
+    if keep is None and not self._folder.is_dir():
+      raise MissingCheckpointError(f'no checkpoint in {self._folder}')
+    self._keep = keep
     # Steps that could not be read; a resumed run overwrites them.
     self._damaged: set[int] = set()
-    self._pending: ocp.AsyncResponse | None = None
+    # What is being written: the step, and the shapes of its parts.
+    self._pending: tuple[ocp.AsyncResponse, int, dict[str, Any]] | None = None
     self._problem: str | None = None
     context = ocp.Context()
     registry = ocp.handlers.local_registry()
     registry.add(ocp.handlers.JsonHandler, checkpointable_name='data')
     context.checkpointables.registry = registry
+    self._handle = contextlib.ExitStack()
     self._open = functools.partial(
       ocp.training.Checkpointer,
-      folder,
+      self._handle.enter_context(_literal(self._folder)),
       context=context,
-      preservation_policy=keep
-      and ocp.training.preservation_policies.LatestN(keep),
       # Incomplete checkpoints of a killed process have temporary names. Only
       # the run that owns the folder may remove them.
       cleanup_tmp_directories=keep is not None,
@@ -84,17 +89,19 @@ class Checkpoints:
     elif not processes.is_loss(error):
       with contextlib.suppress(OSError, RuntimeError, ValueError):
         if self._pending is not None:
-          self._pending.result()
+          self._pending[0].result()
         self._checkpointer.close()
+    self._handle.close()
 
   def close(self) -> None:
     """Waits until the last checkpoint is written.
 
     Raises:
-      InputError: it could not be written.
+      InputError: it could not be written, or not be read back.
     """
     self._finish()
     self._checkpointer.close()
+    self._handle.close()
     if self._problem:
       raise InputError(self._problem)
 
@@ -114,19 +121,72 @@ class Checkpoints:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def start() -> None:
-      self._pending = self._checkpointer.save_checkpointables_async(
+      pending = self._checkpointer.save_checkpointables_async(
         step, parts, force=True, overwrite=step in self._damaged
       )
+      shapes = jax.tree.map(_shape, {**parts, 'data': None})
+      self._pending = pending, step, shapes
 
     # Checked first: if one process fails to write, the others wait for minutes.
     if self._attempt(check_space):
       self._attempt(start)
 
   def _finish(self) -> None:
-    """Waits for a checkpoint that is being written."""
-    pending, self._pending = self._pending, None
-    if pending is not None:
-      self._attempt(pending.result)
+    """Waits for a checkpoint that is being written, and reads it back.
+
+    Only then are older ones removed.
+    """
+    if self._pending is None:
+      return
+    (pending, step, shapes), self._pending = self._pending, None
+    if not self._attempt(pending.result):
+      return
+    if not self._attempt(functools.partial(self._check, step, shapes)):
+      self._damaged.add(step)
+      return
+    self._damaged.discard(step)
+    while (old := self._oldest_surplus()) is not None:
+      self._checkpointer.delete(old)
+
+  def _check(self, step: int, shapes: dict[str, Any]) -> None:
+    """Reads the shapes of all arrays of a checkpoint, and one array.
+
+    Raises:
+      OSError: they are not those that were written.
+    """
+    state = shapes['state']
+    rest = vars(jax.tree.map(lambda _: ..., state))
+    try:
+      stored = self._checkpointer.checkpointables_metadata(step).metadata
+      for name in ('state', 'model'):
+        _check_shapes(name, _shapes(shapes[name]), _shapes(stored[name]))
+      loaded = self._checkpointer.load_checkpointables(
+        step, {'state': rest | {'step': state.step}, 'data': None}
+      )
+      found = int(loaded['state']['step'])
+    except Exception as error:  # Orbax may raise anything.
+      if processes.is_loss(error):
+        raise
+      reason = f'it is not read back: {_reason(error)}'
+      raise OSError(errno.EIO, reason) from error
+    if found != step:
+      raise OSError(errno.EIO, f'it is read back as step {found}')
+
+  def _oldest_surplus(self) -> int | None:
+    """Returns the oldest checkpoint if there are too many, as process 0 sees.
+
+    Those that cannot be read do not count.
+    """
+    keep = self._keep
+    assert keep is not None
+
+    def oldest() -> list[int]:
+      steps = {entry.step for entry in self._checkpointer.checkpoints}
+      kept = sorted(steps - self._damaged)[-keep:]
+      return [min((step for step in steps if step < kept[0]), default=-1)]
+
+    (found,) = processes.agreed(oldest, 1)
+    return None if found < 0 else found
 
   def _attempt(self, write: Callable[[], Any]) -> bool:
     """Calls `write`; if it fails in one process, all give up."""
@@ -141,8 +201,9 @@ class Checkpoints:
     if processes.all_of(problem is None):
       self._problem = None
       return True
-    where = self._checkpointer.directory
-    self._problem = f'cannot write {where}: {problem or "another process"}'
+    self._problem = (
+      f'cannot write {self._folder}: {problem or "another process"}'
+    )
     logger.warning('%s; the previous checkpoint is good', self._problem)
     # Reopening clears the error and removes the incomplete checkpoint.
     self._pending = None
@@ -176,9 +237,8 @@ class Checkpoints:
     abstract = {'model': networks.abstract_model(config, mesh)}
     found = self._newest(abstract, step)
     if found is None:
-      where = self._checkpointer.directory
       wanted = 'no checkpoint' if step is None else f'no checkpoint of {step}'
-      raise MissingCheckpointError(f'{wanted} in {where}')
+      raise MissingCheckpointError(f'{wanted} in {self._folder}')
     return found[0], found[1]['model']
 
   def _newest(
@@ -206,8 +266,7 @@ class Checkpoints:
       self._damaged.add(candidate)
     if problem:
       raise MissingCheckpointError(
-        f'cannot read any checkpoint in {self._checkpointer.directory}:'
-        f' {problem}'
+        f'cannot read any checkpoint in {self._folder}: {problem}'
       )
     return None
 
@@ -244,6 +303,34 @@ class Checkpoints:
     return loaded
 
 
+@contextlib.contextmanager
+def _literal(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a path of a folder that means the same to Orbax.
+
+  Orbax looks for its files by patterns and does not escape the folder's own
+  name, so that it would not find any, or find those of another run.
+
+  Raises:
+    InputError: there is no such path on this system.
+  """
+  if glob.escape(str(folder)) == str(folder):
+    yield folder
+    return
+  number = os.open(folder.parent, os.O_RDONLY)
+  try:
+    # Processes that work together must use the same name.
+    handle = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_HANDLE)
+  finally:
+    os.close(number)
+  try:
+    path = pathlib.Path(f'/proc/self/fd/{handle}')
+    if not path.is_dir():
+      raise InputError(f'{folder}: use a path without [, ], * and ?')
+    yield path / folder.name
+  finally:
+    os.close(handle)
+
+
 def steps_of(workdir: str | pathlib.Path) -> list[int]:
   """Returns the steps of a run's checkpoints, oldest first.
 
@@ -277,6 +364,10 @@ def restore_encoder(
   with Checkpoints(workdir) as checkpoints:
     _, model = checkpoints.restore_model(trained, mesh)
   return trained, model.generator['encoder']
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:

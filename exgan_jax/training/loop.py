@@ -31,7 +31,12 @@ from exgan_jax.training import export
 from exgan_jax.training.checkpoint import FOLDER, Checkpoints, restore_encoder
 from exgan_jax.training.log import Log
 from exgan_jax.training.metric_writer import MetricWriter
-from exgan_jax.training.state import TrainState, create_state, model_of
+from exgan_jax.training.state import (
+  TrainState,
+  check_memory,
+  create_state,
+  model_of,
+)
 from exgan_jax.training.step import (
   Step,
   jitted,
@@ -62,12 +67,12 @@ def train(config: Config) -> TrainState:
       resumes from there.
   """
   mesh = sharding.make_mesh(config.batch_size, config.fsdp)
+  check_memory(config, mesh)
   batches = train_batches.train_batches(
     config, jax.process_index(), jax.process_count()
   )
-  records = train_batches.Records(
-    config.data_dir, config.dataset, 'train'
-  ).fingerprint()
+  source = train_batches.Records(config.data_dir, config.dataset, 'train')
+  records = source.fingerprint()
   _check_same(config, records)
   encoder = _frozen_encoder(config, mesh)
   step_of = _steps(config, mesh)
@@ -84,8 +89,8 @@ def train(config: Config) -> TrainState:
     else:
       state = create_state(config, mesh, encoder)
     start = int(state.step)
-    source = sample_source(config)
-    samples = source and SampleSheets(config, mesh, workdir, *source)
+    shown = sample_source(config)
+    samples = shown and SampleSheets(config, mesh, workdir, *shown)
     is_mute = not processes.is_first()
     with (
       MetricWriter(workdir, start, is_mute) as writer,
@@ -121,6 +126,11 @@ def train(config: Config) -> TrainState:
           _run([pending.pop(0)])
           position = {'iterator': batches.get_state(), 'records': records}
           checkpoints.save(state, position, step)
+          if not processes.all_of(source.is_there()):
+            raise InputError(
+              f'the records in {config.data_dir} were removed during training;'
+              f' saved at step {step}'
+            )
         if is_preempted:
           break
       _run(pending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from exgan_jax.config import Config
+from exgan_jax.errors import InputError
 from exgan_jax.models.networks import (
   Model,
   Params,
@@ -19,6 +21,7 @@ from exgan_jax.models.networks import (
   make_encoder,
   make_generator,
 )
+from exgan_jax.runtime import sharding
 
 # Folded into the seed, one per purpose. `augment` uses 2.
 GENERATOR_KEY, DISCRIMINATOR_KEY = 0, 1
@@ -117,6 +120,35 @@ def abstract_state(config: Config, mesh: Mesh) -> TrainState:
 def shardings(config: Config, mesh: Mesh) -> TrainState:
   """Returns the sharding of every array of the state."""
   return jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
+
+
+def check_memory(config: Config, mesh: Mesh) -> None:
+  """Checks, before hours of compilation, that a step can fit in memory.
+
+  A step needs more than is counted here: the state, the gradients, the batch,
+  and what two layers of the generator at full resolution keep of each picture.
+
+  Raises:
+    InputError: that alone is more than this machine has.
+  """
+
+  def size(tree: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+  state = abstract_state(config, mesh)
+  copies = mesh.size // mesh.shape['fsdp']
+  weights = copies * size([state, state.generator, state.discriminator])
+  channels = 2 * 3 + 2 * config.generator_width
+  pictures = config.batch_size * config.resolution**2 * channels * 4
+  if config.compute_dtype != 'float32':
+    pictures //= 2
+  here = len(mesh.local_devices) / mesh.size
+  needed, there = (weights + pictures) * here, sharding.memory_of(mesh)
+  if there is not None and needed > there:
+    raise InputError(
+      f'a step needs more than {needed / 2**30:,.0f} GiB, this machine has'
+      f' {there / 2**30:,.0f}: reduce --batch-size, --resolution or the widths'
+    )
 
 
 def create_state(

@@ -1,7 +1,10 @@
 """Files are written whole or not at all, and untrusted ones are checked."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -142,3 +145,37 @@ def test_only_its_own_kind_is_overwritten(tmp_path, content):
   files.check_output(path)
   with pytest.raises(InputError, match='holds something else'):
     files.check_output(path, 'topology')
+
+
+def _killed(code, *arguments):
+  """Runs code that kills its process at its end."""
+  code += '\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)'
+  done = subprocess.run([sys.executable, '-c', code, *map(str, arguments)])
+  assert done.returncode == -signal.SIGKILL
+
+
+def test_files_of_a_killed_process_are_cleared(tmp_path):
+  code = 'import sys; from exgan_jax import files; import pathlib\n'
+  code += 'files._temporary_file(pathlib.Path(sys.argv[1]))'
+  _killed(code, tmp_path)
+  assert len(os.listdir(tmp_path)) == 1
+  handle, mine = files._temporary_file(tmp_path)
+  (tmp_path / '.exgan-my notes').touch()
+  files.write_bytes(tmp_path / 'new', b'new')
+  left = {'new', '.exgan-my notes', os.path.basename(mine)}
+  assert {*os.listdir(tmp_path)} == left
+  os.close(handle)
+
+
+def test_folders_of_a_killed_process_are_cleared(tmp_path):
+  code = 'import sys; from exgan_jax import files\n'
+  code += 'it = files.temporary_folder(sys.argv[1], ".x."); it.__enter__()'
+  _killed(code, tmp_path)
+  assert len(os.listdir(tmp_path)) == 1
+  (tmp_path / '.x.mine').mkdir()
+  with (
+    files.temporary_folder(tmp_path, '.x.') as one,
+    files.temporary_folder(tmp_path, '.x.') as other,
+  ):
+    assert {*os.listdir(tmp_path)} == {'.x.mine', one.name, other.name}
+  assert os.listdir(tmp_path) == ['.x.mine']

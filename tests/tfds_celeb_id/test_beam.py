@@ -117,7 +117,8 @@ def test_the_tfds_command(files, tmp_path):
   assert found == expected
   rejected = map(json.loads, found['rejected.jsonl'].splitlines())
   assert [entry['reason'] for entry in rejected] == [
-    *('no left eye', 'not a picture', 'missing', 'not square, so not aligned'),
+    *('no left eye', 'not a picture', 'No such file or directory'),
+    'not square, so not aligned',
     *['no left eye'] * 3,
     'the only usable picture of this person',
     'the only usable picture of this person',

@@ -17,7 +17,7 @@ from builds import build, bytes_of, records_of, rejected_of
 from PIL import Image
 
 from exgan_jax.errors import InputError
-from exgan_jax.face_records import alignment
+from exgan_jax.face_records import alignment, pictures
 from tfds_celeb_id import celeb_id, records
 from tfds_celeb_id.celeb_id import (
   celeb_id_dataset_builder,
@@ -216,7 +216,7 @@ def test_an_archive_is_read_in_place(authors_files, tmp_path):
   assert bytes_of(before) == bytes_of(after)
 
 
-def test_a_hostile_archive_writes_nothing(authors_files, tmp_path):
+def test_a_hostile_archive_writes_nothing(authors_files, tmp_path, monkeypatch):
   for name in ('a-1.jpg', 'a-2.jpg', 'a-3.jpg', 'a-4.jpg'):
     authors_files.picture(name)
   authors_files.write()
@@ -226,7 +226,8 @@ def test_a_hostile_archive_writes_nothing(authors_files, tmp_path):
   archives = tmp_path / 'archives'
   archives.mkdir()
   path = archives / 'celeb_id_aligned.zip'
-  bomb = bytes(sources.MAX_PICTURE_BYTES + 1)
+  monkeypatch.setattr(pictures, 'MAX_BYTES', 64 << 20)
+  bomb = bytes(pictures.MAX_BYTES + 1)
   evil = ['/tmp/evil.jpg', '../evil.jpg', 'a\\..\\evil.jpg', 'C:/evil.jpg']
   _zip(
     folder,
@@ -238,8 +239,8 @@ def test_a_hostile_archive_writes_nothing(authors_files, tmp_path):
   builder = _build(archives, tmp_path / 'data')
   assert rejected_of(builder) == {
     **dict.fromkeys(evil, 'a path out of the archive'),
-    'a-3.jpg': 'too large',
-    'a-4.jpg': 'missing',
+    'a-3.jpg': f'larger than {64 << 20} bytes',
+    'a-4.jpg': 'No such file or directory',
   }
   assert len(records_of(builder)[records.split_of('a')]) == 2
   assert sorted(os.listdir(tmp_path)) == ['archives', 'celeb-id', 'data']
@@ -287,12 +288,12 @@ def test_pictures_that_cannot_be_used_are_rejected_by_name(
   authors_files.write()
   builder = _build(authors_files.folder, tmp_path / 'data')
   assert rejected_of(builder) == {
-    'a-3.jpg': 'missing',
+    'a-3.jpg': 'No such file or directory',
     'a-4.jpg': 'not a picture',
     'a-5.jpg': 'broken',
     'a-6.jpg': 'not square, so not aligned',
-    'a-7.jpg': 'too large',
-    'a-9.jpg': 'not a file',
+    'a-7.jpg': pictures.TOO_LARGE,
+    'a-9.jpg': 'not a regular file',
     'a-12.jpg': 'an eye is outside the picture',
   }
   used = records_of(builder)[records.split_of('a')]

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -217,3 +218,37 @@ def test_tfds_command_with_bad_input(tmp_path):
   assert result.stderr.splitlines()[-1].startswith('photo_id: ')
   assert 'Traceback' not in result.stderr
   assert not (tmp_path / 'data').exists()
+
+
+@pytest.mark.slow
+def test_what_a_killed_build_left_is_removed(tmp_path):
+  code = """
+import sys
+from tfds_celeb_id import synth_id
+builder = synth_id.Builder(data_dir=sys.argv[1], people=500, workers=2)
+builder.download_and_prepare()
+"""
+  with (tmp_path / 'log').open('w') as log:
+    process = subprocess.Popen(
+      [sys.executable, '-c', code, str(tmp_path / 'data')], stderr=log
+    )
+  folder = tmp_path / 'data' / 'synth_id'
+  while not list(folder.glob('incomplete.*/.exgan-lock')):
+    assert process.poll() is None, (tmp_path / 'log').read_text()
+    time.sleep(0.05)
+  (folder / 'incomplete.of the user').mkdir()
+  builder = synth_id.Builder(data_dir=str(tmp_path / 'data'), people=60)
+  try:
+    with pytest.MonkeyPatch.context() as patch:  # Another build goes on.
+      patch.setattr(synth_id.Builder, '_work', lambda *_: 1 / 0)
+      with pytest.raises(ZeroDivisionError):
+        builder.download_and_prepare()
+    assert len(list(folder.glob('incomplete.*'))) == 2
+  finally:
+    process.kill()
+    process.wait()
+  builder.download_and_prepare()
+  assert {path.name for path in folder.iterdir()} == {
+    'incomplete.of the user', str(builder.version),
+  }  # fmt: skip
+  assert not list(builder.data_path.glob('.exgan*'))

@@ -1,7 +1,5 @@
 """Turns a listed picture into an entry."""
 
-import io
-
 import cv2
 import numpy as np
 
@@ -26,7 +24,7 @@ def make_entry(
   """
   try:
     data = source.read(picture.filename)
-    image = pictures.read_picture(io.BytesIO(data))
+    image = pictures.read_picture(data)
     if isinstance(picture, listing.Aligned):
       return _aligned(picture, image, data, size)
     return _raw(picture, image, size)

@@ -4,6 +4,7 @@ Archives are read in place and never extracted.
 """
 
 import dataclasses
+import errno
 import functools
 import logging
 import os
@@ -14,10 +15,10 @@ from collections.abc import Iterable
 
 from exgan_jax import files
 from exgan_jax.errors import InputError
+from exgan_jax.face_records import pictures
 from exgan_jax.face_records.pictures import UnusablePictureError
 from tfds_celeb_id import records
 
-MAX_PICTURE_BYTES = 64 << 20
 MAX_LISTING_BYTES = 128 << 20
 
 ALIGNED, RAW = 'aligned', 'raw'
@@ -37,18 +38,9 @@ class Folder:
     """Returns the bytes of a picture in the folder.
 
     Raises:
-      UnusablePictureError: it is missing, not a regular file, or too large.
+      UnusablePictureError: as from `pictures.load`.
     """
-    path = os.path.join(self.path, name)
-    if not os.path.exists(path):
-      raise UnusablePictureError('missing')
-    if not os.path.isfile(path):  # Opening a pipe would block.
-      raise UnusablePictureError('not a file')
-    try:
-      with open(path, 'rb') as file:
-        return _bounded(file, MAX_PICTURE_BYTES)
-    except OSError as error:
-      raise UnusablePictureError('cannot be read') from error
+    return pictures.load(os.path.join(self.path, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Archive:
   path: str
   prefix: str
 
-  def read(self, name: str, limit: int = MAX_PICTURE_BYTES) -> bytes:
+  def read(self, name: str, limit: int | None = None) -> bytes:
     """Returns the bytes of a file in the folder.
 
     Raises:
@@ -70,10 +62,13 @@ class Archive:
       # zipfile decompresses other types at once, whatever their size.
       if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UnusablePictureError('neither stored nor deflated')
-      with archive.open(member) as file:
-        return _bounded(file, limit)
+      limit = limit or pictures.MAX_BYTES
+      # Of a larger one zipfile reads as much as the archive claims.
+      if member.file_size > limit:
+        raise UnusablePictureError(f'larger than {limit} bytes')
+      return archive.read(member)
     except KeyError as error:
-      raise UnusablePictureError('missing') from error
+      raise UnusablePictureError(os.strerror(errno.ENOENT)) from error
     except RuntimeError as error:  # Raised by zipfile without a password.
       raise UnusablePictureError('encrypted') from error
     except (
@@ -189,10 +184,10 @@ def in_archive(
   folder = _outermost(
     {name.rpartition('/')[0] for name in safe}, _FOLDERS[kind]
   )
-  pictures = Archive(path, f'{folder}/' if folder else where)
+  place = Archive(path, f'{folder}/' if folder else where)
   if listing:
     data = files.read_bytes(listing, MAX_LISTING_BYTES)
-    return Source(kind, os.fspath(listing), data, pictures, rejected)
+    return Source(kind, os.fspath(listing), data, place, rejected)
   if not listed:
     raise InputError(f'{path} has no {_LISTINGS[kind]}')
   origin = f'{path}: {listed}'
@@ -200,7 +195,7 @@ def in_archive(
     data = Archive(path, '').read(listed, MAX_LISTING_BYTES)
   except UnusablePictureError as error:
     raise InputError(f'{origin}: {error}') from error
-  return Source(kind, origin, data, pictures, rejected)
+  return Source(kind, origin, data, place, rejected)
 
 
 def _outermost(paths: Iterable[str], name: str) -> str:
@@ -216,14 +211,6 @@ def _is_safe(name: str) -> bool:
     or ':' in name.partition('/')[0]
     or '..' in name.split('/')
   )
-
-
-def _bounded(file, limit: int) -> bytes:
-  # The size that an archive claims may be wrong.
-  data = file.read(limit + 1)
-  if len(data) > limit:
-    raise UnusablePictureError('too large')
-  return data
 
 
 @functools.lru_cache(maxsize=2)

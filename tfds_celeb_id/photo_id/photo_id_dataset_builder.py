@@ -79,8 +79,6 @@ def list_photos(folder: str) -> Iterator[photos.Photo | records.Rejected]:
         elif os.path.isdir(file.path):
           reason = "a folder inside a person's folder"
           yield records.Rejected(name, filename, reason)
-        elif not os.path.isfile(file.path):  # Opening a pipe would block.
-          yield records.Rejected(name, filename, 'not a file')
         else:
           yield photos.Photo(file.path, name, filename)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from exgan_jax import cli
 from exgan_jax.errors import InputError
 from exgan_jax.evaluation.folders import score
+from exgan_jax.face_records import pictures
 
 
 def _save(path, picture):
@@ -86,6 +87,26 @@ def test_sub_folders_are_part_of_the_name(tmp_path):
     for person in ('ann', 'bob'):
       _fill(tmp_path / folder / person, 0, SIZES[:1])
   assert score(tmp_path / 'a', tmp_path / 'b').num_images == 2
+
+
+def test_partners_may_be_spelled_otherwise(tmp_path):
+  names = {
+    'a': ('IMG_0\u00e9.jfif', 'B.png', 'both.png'),
+    'b': ('IMG_0e\u0301.JPG', 'b.PNG', 'Both.png'),
+  }
+  for folder, its in names.items():
+    for name in its:
+      path = tmp_path / folder / name
+      path.parent.mkdir(exist_ok=True)
+      Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(
+        path, pictures.KINDS[path.suffix.lower()]
+      )
+  assert score(tmp_path / 'a', tmp_path / 'b').num_images == 3
+  # Where upper case alone tells two apart, it does.
+  for folder in names:
+    _save(tmp_path / folder / 'BOTH.png', np.zeros((64, 64, 3), np.uint8))
+  with pytest.raises(InputError, match='no partner'):
+    score(tmp_path / 'a', tmp_path / 'b')
 
 
 def _delete(path):

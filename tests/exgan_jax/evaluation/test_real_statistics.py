@@ -106,6 +106,7 @@ def _assert_refused(path, match):
     {'/count': None},
     {'/count': np.asarray(-1)},
     {'/count': np.asarray(2)},
+    {'/count': np.asarray(np.inf)},
     {'/count': np.asarray([3, 3])},
     {'/total': np.zeros(7)},
     {'/vectors': np.full((3, inception.FEATURES), np.nan)},

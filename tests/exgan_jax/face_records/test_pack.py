@@ -198,6 +198,8 @@ def test_an_interrupted_call_leaves_no_files(
     ({'resolution': 256}, 'its 128 px would have to be enlarged'),
     ({'data_dir': '.'}, 'no data set synth_id'),
     ({'dataset': 'photo_id'}, 'no data set photo_id'),
+    ({'dataset': '/somewhere/synth_id'}, 'is not the name of a data set'),
+    ({'dataset': '../synth_id'}, 'is not the name of a data set'),
     ({'output': 'existing'}, 'exists: remove it'),
     ({'output': 'file'}, 'cannot write'),
   ],

@@ -4,6 +4,8 @@ import functools
 import math
 import operator
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -58,3 +60,40 @@ def test_consumes_items_as_fast_as_results():
   next(results)
   assert len(taken) < 20
   results.close()
+
+
+def _wait(seconds):
+  time.sleep(seconds)
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent():
+  code = """
+import multiprocessing, sys, test_parallel
+from exgan_jax.face_records import parallel
+results = parallel.ordered_map(test_parallel._wait, [0, 0, 60, 60], 2)
+next(results), next(results)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+next(results)
+"""
+  folder = os.path.dirname(__file__)
+  path = os.pathsep.join([folder, os.environ.get('PYTHONPATH', '')])
+  with subprocess.Popen(
+    [sys.executable, '-c', code],
+    stdout=subprocess.PIPE, text=True, env=os.environ | {'PYTHONPATH': path},
+  ) as parent:  # fmt: skip
+    workers = list(map(int, parent.stdout.readline().split()))
+    parent.kill()
+  assert len(workers) == 2
+  deadline = time.monotonic() + 30
+  while any(map(_lives, workers)):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+
+
+def _lives(number):
+  try:
+    with open(f'/proc/{number}/stat') as file:
+      return file.read().rpartition(')')[2].split()[0] != 'Z'
+  except OSError:
+    return False

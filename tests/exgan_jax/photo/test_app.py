@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import drawn
 import numpy as np
@@ -238,6 +240,47 @@ def test_is_only_served_to_this_machine(served):
     pytest.skip('this machine has no other address')
   with pytest.raises(OSError):
     socket.create_connection((host, served[1]), timeout=2)
+
+
+def _status(served, path='/', body=None, **headers):
+  headers = {'Host': f'127.0.0.1:{served[1]}'} | headers
+  request = urllib.request.Request(served[0] + path, body, headers)
+  try:
+    with urllib.request.urlopen(request, timeout=30) as answer:
+      return answer.status
+  except urllib.error.HTTPError as error:
+    return error.code
+
+
+def test_only_the_page_is_answered(served, tmp_path):
+  assert _status(served) == 200
+  assert _status(served, Host='evil.example') == 403
+  assert _status(served, Origin='http://evil.example') == 403
+  assert _status(served, '/gradio_api/run/look', b'{}' * 2**20) == 413
+  kind = {'Content-Type': 'multipart/form-data; boundary=x'}
+  part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"'
+  part += b'\r\n\r\n' + bytes(900_000) + b'\r\n'
+  path = '/gradio_api/upload'
+  assert _status(served, path, part + b'--x--', **kind) == 200
+  assert _status(served, path, part * 5 + b'--x--', **kind) == 413
+  foreign = kind | {'Origin': 'http://evil.example'}
+  assert _status(served, path, part + b'--x--', **foreign) == 403
+
+
+def test_nothing_outside_is_read(served, tmp_path):
+  (tmp_path / 'secret.txt').write_text('secret')
+  for path in (tmp_path / 'secret.txt', '/etc/passwd', '../../etc/passwd'):
+    assert _status(served, f'/gradio_api/file={path}') in (403, 404)
+
+
+@pytest.mark.parametrize('number', ['inf', 'nan', '0', '-1', '2000'])
+def test_a_senseless_limit_is_one_line(capsys, bundle, number):
+  from exgan_jax.cli import main
+
+  argv = ['app', '--face-landmarker', str(bundle), '--max-megabytes', number]
+  assert main(argv) == 2
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert '--max-megabytes' in line
 
 
 def test_a_port_that_is_taken_is_one_line(capsys, bundle, served):

@@ -1,5 +1,7 @@
 """What tells people apart: a network of the user's, and eye codes."""
 
+import os
+
 import drawn
 import numpy as np
 import onnx
@@ -90,5 +92,7 @@ def test_other_files_are_refused(tmp_path, content):
   path.write_bytes(content)
   with pytest.raises(InputError, match='not an ONNX network'):
     embedding.OnnxEmbedding(path)
-  with pytest.raises(InputError, match='cannot read'):
-    embedding.OnnxEmbedding(tmp_path / 'none')
+  os.mkfifo(tmp_path / 'pipe')
+  for name in ('none', 'pipe'):
+    with pytest.raises(InputError, match='cannot read'):
+      embedding.OnnxEmbedding(tmp_path / name)

@@ -278,7 +278,9 @@ WRONG = {
   'model': ['two\nlines', 'x' * 1000, '\ud800'],
   'split': [None],
   'metrics': [None, {'a\nb': 1.0}]
-  + [{'l1': x} for x in ([1], True, float('nan'), float('-inf'), 1e300)],
+  + [
+    {'l1': x} for x in ([1], 'many', True, float('nan'), float('-inf'), 1e300)
+  ],
   'baselines': [{'telea': 3}, {'telea': {'l1': {}}}],
   'skipped': [{'fid': 3}, ['fid']],
   'intervals': [None, {'model': [1, 2]}]

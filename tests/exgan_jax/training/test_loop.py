@@ -18,6 +18,7 @@ from exgan_jax.runtime import sharding
 from exgan_jax.training.checkpoint import FOLDER, Checkpoints, steps_of
 from exgan_jax.training.loop import SampleSheets, _run, train
 from exgan_jax.training.metric_writer import MetricWriter
+from exgan_jax.training.state import check_memory
 from tfds_celeb_id import synth_id
 
 
@@ -261,6 +262,88 @@ def test_a_full_disk_only_fails_the_last_checkpoint(
   with pytest.raises(InputError, match='cannot write'):
     train(dataclasses.replace(run, steps=16))
   assert steps_of(run.workdir) == [4, 12]
+
+
+@pytest.mark.parametrize(
+  'name', ['a[b]', 'a*b?', 'a#b%41', 'ü a', 'x/../y', f'{"l" * 200}/' * 4]
+)
+def test_a_workdir_may_have_any_name(
+  config, whole, tmp_path, monkeypatch, name
+):
+  (tmp_path / 'x').mkdir()
+  monkeypatch.chdir(tmp_path)
+  workdir, mesh = pathlib.Path(name, 'run'), sharding.make_mesh(4)
+  workdir.mkdir(parents=True)
+  # As a pattern, the name of ours is that of this one, too.
+  shutil.copytree(config.workdir, 'aXb?/run', dirs_exist_ok=True)
+  before = sorted(pathlib.Path('aXb?').rglob('*'))
+  for step in (12, 12):
+    with Checkpoints(workdir, keep=1) as checkpoints:
+      if not steps_of(workdir):
+        checkpoints.save(whole, {'records': 'x'}, step)
+  assert steps_of(workdir) == [12]
+  monkeypatch.chdir(tmp_path / 'x')
+  with Checkpoints(tmp_path / name / 'run') as checkpoints:
+    restored, _ = checkpoints.restore(config, mesh)
+  _assert_equal(restored, whole)
+  assert sorted(pathlib.Path('../aXb?').rglob('*')) == [
+    pathlib.Path('..', path) for path in before
+  ]
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('part', ['state', 'model', 'data'])
+def test_a_checkpoint_that_is_not_read_back_replaces_nothing(
+  config, whole, tmp_path, part
+):
+  run = _copy(config, tmp_path)
+  folder = pathlib.Path(run.workdir, FOLDER)
+  shutil.rmtree(folder / '12')
+  with (
+    pytest.raises(InputError, match='not read back'),
+    Checkpoints(run.workdir, keep=1) as checkpoints,
+  ):
+    checkpoints.save(whole, {'records': 'x'}, 12)
+    checkpoints._pending[0].result()
+    shutil.rmtree(folder / '12' / part)
+  assert steps_of(run.workdir) == [8, 12]
+  with Checkpoints(run.workdir, keep=1) as checkpoints:
+    assert int(checkpoints.restore(config, sharding.make_mesh(4))[0].step) == (
+      12 if part == 'model' else 8
+    )
+    checkpoints._damaged.add(12)
+    checkpoints.save(whole, {'records': 'x'}, 12)
+  assert steps_of(run.workdir) == [12]
+
+
+def test_a_step_that_cannot_fit_is_refused_at_once(config, tmp_path):
+  large = dataclasses.replace(
+    config, workdir=str(tmp_path / 'run'), batch_size=2**20, resolution=1024,
+    generator_width=512,
+  )  # fmt: skip
+  with pytest.raises(InputError, match=r'needs more than .* GiB, this'):
+    train(large)
+  assert not (tmp_path / 'run').exists()
+  check_memory(config, sharding.make_mesh(4))
+
+
+def test_records_that_are_removed_end_the_run(config, tmp_path):
+  data = tmp_path / 'data'
+  shutil.copytree(config.data_dir, data)
+  run = dataclasses.replace(
+    config, data_dir=str(data), workdir=str(tmp_path / 'run')
+  )
+  save = Checkpoints.save
+
+  def remove(self, state, position, step):
+    shutil.rmtree(data, ignore_errors=True)
+    save(self, state, position, step)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(Checkpoints, 'save', remove)
+    with pytest.raises(InputError, match='removed during training'):
+      train(run)
+  assert steps_of(run.workdir) == [4]
 
 
 def test_metrics_that_cannot_be_written_are_dropped(tmp_path, caplog):
