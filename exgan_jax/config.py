@@ -18,7 +18,6 @@ from exgan_jax.errors import InputError
 
 Dataset = Literal['celeb_id', 'photo_id', 'synth_id']
 Preset = Literal['gan', 'reference', 'code', 'transfer', 'compressor']
-Adversarial = Literal['non_saturating', 'hinge', 'least_squares']
 Exemplar = Literal['none', 'image', 'code']
 Size = Literal['tiny', 'small', 'paper']
 Precision = Literal['float32', 'bfloat16']
@@ -113,9 +112,11 @@ class Config:
   adam_b2: float = option(0.999, "Adam's beta 2")
   decay_steps: int = option(0, 'steps of cosine learning rate decay; 0: none')
   warmup_steps: int = option(0, 'first steps, without the discriminator')
-  adversarial_loss: Adversarial = option('non_saturating', 'adversarial loss')
   adversarial_weight: float = option(0.02, 'weight of the adversarial loss')
   gradient_penalty: float = option(1.0, 'weight of the R1 gradient penalty')
+  gradient_penalty_every: int = option(
+    1, 'steps between gradient penalties, each scaled by their number'
+  )
   reconstruction_weight: float = option(1.0, 'weight of L1 in the hole')
   reconstruction_scales: int = option(
     1, 'scales of the L1 loss, each half the resolution of the last'
@@ -181,6 +182,7 @@ _RANGES: dict[str, tuple[int, int]] = {
   'checkpoints_to_keep': (1, 10**6),
   'sample_every': (1, 10**9),
   'fsdp': (1, 2**16),
+  'gradient_penalty_every': (1, 10**6),
   'decay_steps': (0, 10**9),
   'warmup_steps': (0, 10**9),
   'reader_threads': (0, 256),
@@ -225,7 +227,10 @@ _REMOVED = {
   'normalization': ('none',),
   'spectral_norm': (False,),
   'exemplar': get_args(Exemplar),  # Follows from the preset.
+  'adversarial_loss': ('non_saturating',),
 }
+# Values of fields that older versions did not have.
+_ADDED = {'gradient_penalty_every': 1}
 
 
 def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
@@ -268,7 +273,7 @@ def load(path: pathlib.Path) -> Config:
         f'{path}: --{flag(name)} is no longer supported; use an older version'
       )
   try:
-    return make(**fields)
+    return make(**_ADDED | fields)
   except (InputError, TypeError) as error:
     raise InputError(f'{path}: {error}') from error
 

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need, checks style and types, and runs the tests.
-#   bash launch/test.sh [arguments of pytest]      (-m 'not slow': the fast part)
+#   bash launch/test.sh [fast] [arguments of pytest]
+# `fast` leaves out the tests marked as slow.
 set -euo pipefail
 EXTRAS='test'
+if [[ ${1:-} == fast ]]; then
+  set -- -m 'not slow' "${@:2}"
+fi
 source "$(dirname "$0")/setup.sh"
 ruff check .
 ruff format --check --quiet .

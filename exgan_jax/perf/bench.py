@@ -6,8 +6,10 @@ products, and bytes divided by the measured memory bandwidth.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib.metadata
+import itertools
 import math
 import os
 import pathlib
@@ -146,17 +148,17 @@ def bench(
   program = _compile(config, mesh)
   state = create_state(config, mesh, _any_encoder(config))
   batch = sharding.to_device(random_batch(config), mesh)
-  state, timing = time_steps(program.step, state, batch, seconds)
+  state, timing = time_steps(program.steps, state, batch, seconds)
   operations: list[profiling.Operation] = []
   if profile is not None:
     with profiling.traced(profile, PROFILED_STEPS) as operations:
-      state = _run(program.step, state, [batch] * PROFILED_STEPS)
+      state = _run(program.steps, state, [batch] * PROFILED_STEPS)
   rates: dict[str, float | None] = dict.fromkeys(
     ('input_images_per_second', 'train_images_per_second')
   )
   if batches is not None:
     rates |= _rates_of_input(
-      config, mesh, program.step, state, batches, seconds
+      config, mesh, program.steps, state, batches, seconds
     )
   result = _result(config, mesh, program, timing, rates, operations)
   if output is not None:
@@ -166,9 +168,18 @@ def bench(
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled step and the compiler's figures."""
+  """Compiled steps and the compiler's figures, means over a cycle.
 
-  step: Step
+  Attributes:
+    steps: a cycle of steps: of several, the last computes the gradient penalty.
+    flops: per step, over all devices.
+    bytes: the same.
+    memory: most bytes per device.
+    trace_seconds: for all programs.
+    compile_seconds: the same.
+  """
+
+  steps: list[Step]
   flops: float
   bytes: float
   memory: int
@@ -187,25 +198,38 @@ class Timing:
 
 
 def _compile(config: Config, mesh: Mesh) -> Program:
-  start = time.perf_counter()
-  traced = step_program.jitted_step(config, mesh).trace(
-    abstract_state(config, mesh), step_program.abstract_batch(config, mesh)
-  )
-  lowered = traced.lower()
-  middle = time.perf_counter()
-  compiled = lowered.compile()
-  end = time.perf_counter()
+  programs: dict[bool, Step] = {}
+  figures = collections.Counter[str]()
+  memory = 0
+  for penalized, share in step_program.shares(config).items():
+    start = time.perf_counter()
+    traced = step_program.jitted_step(config, mesh, penalized).trace(
+      abstract_state(config, mesh), step_program.abstract_batch(config, mesh)
+    )
+    lowered = traced.lower()
+    middle = time.perf_counter()
+    compiled = lowered.compile()
+    figures['trace_seconds'] += middle - start
+    figures['compile_seconds'] += time.perf_counter() - middle
+    figures['flops'] += share * flops(traced)
+    accessed = compiled.cost_analysis()['bytes accessed']
+    figures['bytes'] += share * accessed * mesh.size
+    memory = max(memory, program_bytes(compiled))
+    programs[penalized] = compiled
+  *_, last = programs.values()
+  between = config.gradient_penalty_every - 1 if len(programs) > 1 else 0
+  steps = [programs[False]] * between + [last]
+  return Program(steps=steps, memory=memory, **figures)
+
+
+def program_bytes(compiled: jax.stages.Compiled) -> int:
+  """Returns the memory of a device that a program needs."""
   memory = compiled.memory_analysis()
-  return Program(
-    step=compiled,
-    flops=flops(traced),
-    bytes=compiled.cost_analysis()['bytes accessed'] * mesh.size,
-    memory=memory.argument_size_in_bytes
+  return (
+    memory.argument_size_in_bytes
     + memory.output_size_in_bytes
     - memory.alias_size_in_bytes
-    + memory.temp_size_in_bytes,
-    trace_seconds=middle - start,
-    compile_seconds=end - middle,
+    + memory.temp_size_in_bytes
   )
 
 
@@ -217,23 +241,24 @@ def flops(traced: jax.stages.Traced) -> float:
 
 
 def time_steps(
-  step: Step, state: TrainState, batch: dict[str, Any], seconds: float
+  steps: list[Step], state: TrainState, batch: dict[str, Any], seconds: float
 ) -> tuple[TrainState, Timing]:
-  """Times steps on one batch for some seconds, at least a few groups.
+  """Times cycles of steps on one batch for some seconds, at least a few groups.
 
   Returns:
-    The state after the last one, and the times.
+    The state after the last one, and the times of one step.
   """
-  state = _run(step, state, [batch] * 2)
+  state = _run(steps, state, [batch] * 2 * len(steps))
   start = time.perf_counter()
-  state = _run(step, state, [batch])
-  group = math.ceil(SHORTEST_GROUP / (time.perf_counter() - start))
+  state = _run(steps, state, [batch] * len(steps))
+  cycles = math.ceil(SHORTEST_GROUP / (time.perf_counter() - start))
+  group = cycles * len(steps)
   times: list[float] = []
   dispatches: list[float] = []
   begin = time.perf_counter()
   while len(times) < FEWEST_GROUPS or time.perf_counter() - begin < seconds:
     start = time.perf_counter()
-    for _ in range(group):
+    for step in steps * cycles:
       before = time.perf_counter()
       state, metrics = step(state, batch)
       dispatches.append(time.perf_counter() - before)
@@ -247,16 +272,16 @@ def time_steps(
 
 
 def _run(
-  step: Step, state: TrainState, batches: list[dict[str, Any]]
+  steps: list[Step], state: TrainState, batches: list[dict[str, Any]]
 ) -> TrainState:
-  for batch in batches:
+  for step, batch in zip(itertools.cycle(steps), batches, strict=False):
     state, metrics = step(state, batch)
   jax.block_until_ready(metrics)
   return state
 
 
 def _rates_of_input(
-  config: Config, mesh: Mesh, step: Step, state: TrainState,
+  config: Config, mesh: Mesh, steps: list[Step], state: TrainState,
   batches: Iterator[dict[str, np.ndarray]], seconds: float,
 ) -> dict[str, float]:  # fmt: skip
   """Rates of the input alone, and of input and step together."""
@@ -270,10 +295,11 @@ def _rates_of_input(
 
   count, start, last = 0, time.perf_counter(), None
   while time.perf_counter() - start < seconds or count < 2:
-    state, metrics = step(state, sharding.to_device(next(batches), mesh))
-    # As in training, the host is one step ahead.
-    jax.block_until_ready(last)
-    last, count = metrics, count + 1
+    for step in steps:
+      state, metrics = step(state, sharding.to_device(next(batches), mesh))
+      # As in training, the host is one step ahead.
+      jax.block_until_ready(last)
+      last, count = metrics, count + 1
   jax.block_until_ready(last)
   together = count * config.batch_size / (time.perf_counter() - start)
   return {

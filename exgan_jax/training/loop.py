@@ -43,6 +43,7 @@ from exgan_jax.training.step import (
   make_compressor_step,
   make_train_step,
   make_warmup_step,
+  penalty_is_due,
 )
 
 logger = logging.getLogger(__name__)
@@ -163,8 +164,17 @@ def _steps(config: Config, mesh: Mesh) -> Callable[[int], Step]:
     compressor_step = jit(make_compressor_step(config))
     return lambda step: compressor_step
   warmup_step = jit(make_warmup_step(config))
-  train_step = jit(make_train_step(config))
-  return lambda step: warmup_step if step <= config.warmup_steps else train_step
+  train_step = {
+    penalized: jit(make_train_step(config, penalized))
+    for penalized in (False, True)
+  }
+
+  def step_of(step: int) -> Step:
+    if step <= config.warmup_steps:
+      return warmup_step
+    return train_step[penalty_is_due(config, step)]
+
+  return step_of
 
 
 def _frozen_encoder(config: Config, mesh: Mesh) -> Params | None:

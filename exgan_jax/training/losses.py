@@ -6,39 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from exgan_jax.config import Adversarial
 
+def adversarial_loss(logits: Float[Array, 'b ...']) -> Float[Array, '']:
+  """Returns the cross entropy of logits whose pictures should be called real.
 
-def discriminator_loss(
-  real: Float[Array, ' b'], fake: Float[Array, ' b'], kind: Adversarial
-) -> Float[Array, '']:
-  """Returns the adversarial loss of the discriminator.
-
-  It is `non_saturating` (Goodfellow et al. 2014, "Generative Adversarial
-  Nets"), `hinge` (Lim and Ye 2017, "Geometric GAN") or `least_squares` (Mao et
-  al. 2017, "Least Squares Generative Adversarial Networks").
+  The generator lowers it for painted pictures, the discriminator for real ones
+  and, of negated logits, for painted ones: Goodfellow et al. 2014, "Generative
+  Adversarial Nets", in the non-saturating form.
   """
-  match kind:
-    case 'non_saturating':
-      terms = jax.nn.softplus(-real), jax.nn.softplus(fake)
-    case 'hinge':
-      terms = jax.nn.relu(1.0 - real), jax.nn.relu(1.0 + fake)
-    case 'least_squares':
-      terms = 0.5 * (real - 1.0) ** 2, 0.5 * fake**2
-  return jnp.mean(terms[0]) + jnp.mean(terms[1])
-
-
-def generator_loss(
-  fake: Float[Array, ' b'], kind: Adversarial
-) -> Float[Array, '']:
-  """Returns the adversarial loss of the generator, in non-saturating form."""
-  match kind:
-    case 'non_saturating':
-      return jnp.mean(jax.nn.softplus(-fake))
-    case 'hinge':
-      return -jnp.mean(fake)
-    case 'least_squares':
-      return 0.5 * jnp.mean((fake - 1.0) ** 2)
+  return jnp.mean(jax.nn.softplus(-logits))
 
 
 def reconstruction_loss(

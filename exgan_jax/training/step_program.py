@@ -18,18 +18,32 @@ from exgan_jax.training.step import (
 )
 
 
-def jitted_step(config: Config, mesh: Mesh) -> jax.stages.Wrapped:
-  """Returns the step that `train` runs after its warm-up."""
-  is_compressor = config.preset == 'compressor'
-  make_step = make_compressor_step if is_compressor else make_train_step
-  return jitted(config, mesh, make_step(config))
+def jitted_step(
+  config: Config, mesh: Mesh, penalized: bool = True
+) -> jax.stages.Wrapped:
+  """Returns a step that `train` runs after its warm-up."""
+  if config.preset == 'compressor':
+    return jitted(config, mesh, make_compressor_step(config))
+  return jitted(config, mesh, make_train_step(config, penalized))
 
 
-def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
-  """Lowers the step that `train` runs after its warm-up."""
-  return jitted_step(config, mesh).lower(
+def lower_step(
+  config: Config, mesh: Mesh, penalized: bool = True
+) -> jax.stages.Lowered:
+  """Lowers a step that `train` runs after its warm-up."""
+  return jitted_step(config, mesh, penalized).lower(
     state.abstract_state(config, mesh), abstract_batch(config, mesh)
   )
+
+
+def shares(config: Config) -> dict[bool, float]:
+  """Returns the share of steps with and without the gradient penalty."""
+  if config.preset == 'compressor' or not config.gradient_penalty:
+    return {False: 1.0}
+  share = 1.0 / config.gradient_penalty_every
+  if share == 1.0:
+    return {True: 1.0}
+  return {False: 1.0 - share, True: share}
 
 
 def abstract_batch(config: Config, mesh: Mesh) -> dict[str, Any]:

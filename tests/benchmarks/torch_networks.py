@@ -34,7 +34,6 @@ def check(config: Config) -> None:
   """Raises ValueError where a configuration has what is not written here."""
   for name, allowed in (
     ('preset', ('gan', 'reference')),
-    ('adversarial_loss', ('non_saturating',)),
     ('decay_steps', (0,)),
   ):
     if getattr(config, name) not in allowed:

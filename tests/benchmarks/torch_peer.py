@@ -91,7 +91,7 @@ def main() -> None:
   dtype = dtype or ('bfloat16' if device == 'cuda' else 'float32')
   fields = {
     'preset': args.preset, 'size': args.size, 'resolution': args.resolution,
-    'compute_dtype': dtype,
+    'compute_dtype': dtype, 'gradient_penalty_every': 1,
   }  # fmt: skip
   try:
     torch_networks.check(config_lib.make(**fields))

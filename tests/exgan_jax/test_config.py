@@ -50,7 +50,6 @@ def test_presets_of_the_paper_differ_in_the_exemplar(preset, difference):
     ({'preset': 'code', 'self_reference': 0.5}, '--preset code'),
     ({'preset': 'gan', 'self_reference': 0.5}, '--preset gan'),
     ({'warmup_steps': -1}, '--warmup-steps'),
-    ({'adversarial_loss': 'wasserstein'}, 'hinge'),
     ({'adam_b1': 1.0}, '--adam-b1'),
     ({'dataset': 'imagenet'}, 'celeb_id'),
     ({'no_such_field': 1}, 'no_such_field'),
@@ -88,10 +87,17 @@ def test_configurations_of_older_versions_are_read(tmp_path):
   fields = dataclasses.asdict(config) | {
     **{'warp_reference': False, 'injection': 'none', 'exemplar': 'image'},
     **{'normalization': 'none', 'spectral_norm': False},
+    **{'adversarial_loss': 'non_saturating'},
   }
   path.write_text(json.dumps(fields))
   assert config_lib.load(path) == config
-  for name, value in (('injection', 'attention'), ('spectral_norm', True)):
+  del fields['gradient_penalty_every']
+  path.write_text(json.dumps(fields))
+  assert config_lib.load(path).gradient_penalty_every == 1
+  for name, value in (
+    ('injection', 'attention'),
+    ('adversarial_loss', 'hinge'),
+  ):
     path.write_text(json.dumps(fields | {name: value}))
     with pytest.raises(InputError, match='is no longer supported'):
       config_lib.load(path)

@@ -31,6 +31,7 @@ def config(synth_data, tmp_path_factory):
     **{'generator_width': 4, 'discriminator_width': 4, 'dilations': 2},
     **{'resolution': 32, 'batch_size': 4, 'steps': 12, 'log_every': 3},
     **{'checkpoint_every': 4, 'checkpoints_to_keep': 2, 'sample_every': 6},
+    **{'gradient_penalty_every': 2},
     workdir=str(tmp_path_factory.mktemp('runs') / 'whole'),
   )
 
@@ -66,6 +67,7 @@ def test_files_of_a_run(config, whole):
   for line in lines:
     assert line['images_per_second'] > 0
     assert np.isfinite(list(line.values())).all()
+    assert ('gradient_penalty' in line) == (line['step'] % 2 == 0)
   assert list((workdir / 'events').iterdir())
   for step in (6, 12):
     path = workdir / 'samples' / f'step_{step:08d}.png'

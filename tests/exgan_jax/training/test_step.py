@@ -22,19 +22,24 @@ from exgan_jax.training.step import (
   make_compressor_step,
   make_train_step,
   make_warmup_step,
+  penalty_is_due,
 )
 
 SHRUNK = {
   **{'resolution': 32, 'generator_width': 4, 'discriminator_width': 4},
   **{'compressor_width': 4, 'code_size': 6, 'batch_size': 2},
   **{'adversarial_weight': 0.3, 'gradient_penalty': 0.7, 'eye_weight': 2.0},
+  **{'gradient_penalty_every': 1},
   **{'generator_learning_rate': 1e-3, 'discriminator_learning_rate': 2e-3},
 }
 CONFIGS = {
   'reference': config_lib.make('reference', 'tiny', **SHRUNK),
   'code': config_lib.make('code', 'tiny', **SHRUNK, perceptual_weight=0.2),
-  'least_squares': config_lib.make(
-    'reference', 'tiny', **SHRUNK, adversarial_loss='least_squares'
+  'lazy': config_lib.make(
+    'reference', 'tiny', **SHRUNK | {'gradient_penalty_every': 2}
+  ),
+  'lazy, between': config_lib.make(
+    'reference', 'tiny', **SHRUNK | {'gradient_penalty_every': 3}
   ),
   'transfer': config_lib.make(
     'transfer',
@@ -79,9 +84,12 @@ def _init(config):
 def stepped(request):
   config = CONFIGS[request.param]
   # Two steps, so that the average and the moments are not initial.
-  step = jax.jit(make_train_step(config))
-  middle, _ = step(_init(config), _batch(0))
-  after, metrics = step(middle, _batch(1))
+  steps = [
+    jax.jit(make_train_step(config, penalty_is_due(config, i))) for i in (1, 2)
+  ]
+  middle, _ = steps[0](_init(config), _batch(0))
+  after, metrics = steps[1](middle, _batch(1))
+  assert ('gradient_penalty' in metrics) == penalty_is_due(config, 2)
   return config, middle, after, metrics
 
 
@@ -111,8 +119,8 @@ def _gradients(config, before, batch):
 
   def generator_objective(g):
     painted, extra = paint(g)
-    loss = 0.3 * losses.generator_loss(
-      judge(before.discriminator, painted), config.adversarial_loss
+    loss = 0.3 * losses.adversarial_loss(
+      judge(before.discriminator, painted)
     ) + config.reconstruction_weight * losses.reconstruction_loss(
       scene.image, painted, scene.weight, config.reconstruction_scales
     )
@@ -130,9 +138,13 @@ def _gradients(config, before, batch):
         n
       ]
     )(jnp.arange(2))
-    return losses.discriminator_loss(
-      judge(d, scene.image), judge(d, painted), config.adversarial_loss
-    ) + 0.7 * losses.gradient_penalty(slopes)
+    # The second step is compared.
+    weight = {1: 0.7, 2: 1.4, 3: 0.0}[config.gradient_penalty_every]
+    return (
+      losses.adversarial_loss(judge(d, scene.image))
+      + losses.adversarial_loss(-judge(d, painted))
+      + weight * losses.gradient_penalty(slopes)
+    )
 
   return (
     jax.grad(generator_objective)(before.generator),
