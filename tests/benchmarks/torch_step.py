@@ -137,7 +137,8 @@ def _discriminator(
       slope = of_image(scene, *slopes)
       penalty = 0.5 * (slope**2).sum((1, 2, 3)).mean()
       # R1's own slope by the picture's and the crops' slopes, by hand.
-      pull = slope * (config.gradient_penalty / len(slope))
+      weight = config.gradient_penalty * config.gradient_penalty_every
+      pull = slope * (weight / len(slope))
       rest = torch.zeros_like(slopes[0][:, 3:])
       crops = eye_crops(scene, pull, slopes[1].shape[2])
     outputs += slopes
