@@ -273,8 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     help='reference images per picture, combined (default: 1)',
   )
   add('--compressor', help='workdir of a compressor, for the code metrics')
-  add('--lpips', metavar='FILE', help='LPIPS weights (.npz), for lpips')
-  _add_inception(evaluate)
+  _add_networks(evaluate)
   add(
     '--real-statistics', metavar='FILE',
     help='keep the Inception features of the originals in this file'
@@ -317,7 +316,7 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--method', help="the method's name in tables (default: its folder's name)"
   )
-  _add_inception(score)
+  _add_networks(score)
   add(
     '--batch-size',
     type=int,
@@ -437,7 +436,19 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     _add_field(group, field, get_type_hints(processes.Cluster)[field.name])
 
 
-def _add_inception(parser: argparse.ArgumentParser) -> None:
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--lpips', metavar='FILE', help='LPIPS weights (.npz), for LPIPS'
+  )
+  parser.add_argument(
+    '--face-landmarker', metavar='FILE',
+    help="MediaPipe's face landmark bundle, or `download`, for geometry and"
+    ' color',
+  )  # fmt: skip
+  parser.add_argument(
+    '--face-embedding', metavar='FILE',
+    help='a face recognition network (ONNX), for identity',
+  )  # fmt: skip
   parser.add_argument(
     '--inception', metavar='PATH',
     help='the published Inception weights, or `download` to fetch them once',

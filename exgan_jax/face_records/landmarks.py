@@ -125,7 +125,9 @@ class FaceLandmarker:
 
     The points are in MediaPipe's order.
     """
-    found = [_solid(x, image)[:, :2] for x in self._result(image).face_landmarks]
+    found = [
+      _solid(x, image)[:, :2] for x in self._result(image).face_landmarks
+    ]
     return max(found, key=lambda x: np.ptp(x[:, 0]), default=None)
 
   def _result(self, image: UInt8[np.ndarray, 'h w 3']) -> Any:

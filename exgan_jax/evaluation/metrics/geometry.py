@@ -80,8 +80,12 @@ def errors(truth: Mesh, result: Mesh) -> dict[str, float]:
   return {
     'lid_error': float(moved[lids].mean() / unit),
     'iris_error': float(moved[list(_IRIS)].mean() / unit),
-    'aperture_error': float(np.abs(_apertures(truth) - _apertures(result)).mean()),
-    'vergence_error': float(np.linalg.norm(_vergence(truth) - _vergence(result))),
+    'aperture_error': float(
+      np.abs(_apertures(truth) - _apertures(result)).mean()
+    ),
+    'vergence_error': float(
+      np.linalg.norm(_vergence(truth) - _vergence(result))
+    ),
   }
 
 

@@ -8,6 +8,7 @@ and is asked about people that it has not seen.
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 SIDE = 32
 FOLDS = 4
 SEED = 0
+TOO_FEW = f'needs holes in images of at least {2 * FOLDS} people'
 _STEPS, _BATCH, _RATE = 300, 64, 2e-3
 _CHANNELS = (3, 16, 32, 64)
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
@@ -85,7 +87,9 @@ def _train(
   def loss(weights, part):
     score = _score(weights, part)
     # The first of a pair is true, the second one is painted.
-    return jnp.mean(jax.nn.softplus(score[:, 0]) + jax.nn.softplus(-score[:, 1]))
+    return jnp.mean(
+      jax.nn.softplus(score[:, 0]) + jax.nn.softplus(-score[:, 1])
+    )
 
   def step(carry, inputs):
     weights, state = carry
@@ -112,7 +116,7 @@ def _answers(
 
 def _initial(key: jax.Array) -> Weights:
   weights = {}
-  layers = zip(_CHANNELS[:-1], _CHANNELS[1:], strict=True)
+  layers = itertools.pairwise(_CHANNELS)
   for i, (fan_in, fan_out) in enumerate(layers):
     shape = (3, 3, fan_in, fan_out)
     noise = jax.random.normal(jax.random.fold_in(key, i), shape)
