@@ -192,7 +192,8 @@ def _lpips(alexnet: lpips.Weights, batch: Batch) -> Values:
     one, other = (crop[:, i] / 127.5 - 1.0 for crop in crops)
     distance = lpips.distance(alexnet, one, other)
     total += jnp.where(there[:, i], distance, 0.0)
-  return values | {'lpips_hole': total / jnp.maximum(there.sum(axis=1), 1)}
+  number = jnp.maximum(there.sum(axis=1), 1).astype(jnp.float32)
+  return values | {'lpips_hole': total / number}
 
 
 def score_batch(coder: Config, networks: Networks, batch: Batch) -> Values:

@@ -81,13 +81,14 @@ def spectrum(
       rows = _hann(top, bottom, height)
       columns = _hann(left, right, width)
       window = rows[:, :, None] * columns[:, None, :]
-      mean = (window * gray).sum(axis=(1, 2)) / window.sum(axis=(1, 2))
-      part = window * (gray - mean[:, None, None])
+      area = window.sum(axis=(1, 2), keepdims=True)
+      mean = (window * gray).sum(axis=(1, 2), keepdims=True) / area
+      part = window * (gray - mean)
       power = jnp.abs(jnp.fft.rfft2(part)) ** 2
       low, found = 0.0, []
       for high in BANDS.values():
         band = (radius >= low) & (radius < high)
-        found.append(jnp.sum(power * band, axis=(1, 2)))
+        found.append(jnp.sum(jnp.where(band, power, 0.0), axis=(1, 2)))
         low = high
       total += jnp.where(there[:, i, None], jnp.stack(found, axis=1), 0.0)
     return total
@@ -105,7 +106,8 @@ def _hann(
 ) -> Float[Array, 'b n']:
   """Returns Hann's window from `low` to `high`, 0 elsewhere."""
   at = jnp.arange(side)[None] - low
-  phase = jnp.pi * (at + 0.5).astype(jnp.float32) / (high - low)
+  length = (high - low).astype(jnp.float32)
+  phase = jnp.pi * (at.astype(jnp.float32) + 0.5) / length
   return jnp.where((at >= 0) & (at < high - low), jnp.sin(phase) ** 2, 0.0)
 
 

@@ -32,7 +32,9 @@ def _small_network(mesh, *_):
 
   def look_at_one(weights, batch):
     holes = cut_out(
-      jnp.repeat(batch['pictures'], 2, axis=0), batch['boxes'].reshape(-1, 4)
+      jnp.repeat(batch['pictures'], 2, axis=0),
+      batch['boxes'].reshape(-1, 4),
+      inception.SIDE,
     )
     return {
       '': look(batch['pictures']),
