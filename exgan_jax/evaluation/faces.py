@@ -17,7 +17,7 @@ from exgan_jax.face_records.landmarks import FaceLandmarker, find_bundle
 
 # Stands for the bundle that `find_bundle` looks for.
 DOWNLOAD = 'download'
-GEOMETRY = ('lid_error', 'iris_error', 'aperture_error', 'vergence_error')
+GEOMETRY = ('lid_error', 'iris_error', 'vergence_error')
 # Cosines of the embeddings of the result and of another picture.
 IDENTITY = ('identity_truth', 'identity_reference', 'identity_stranger')
 

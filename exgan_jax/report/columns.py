@@ -127,7 +127,6 @@ THEMES = (
     (
       Column('sharpness', 'sharpness', 2, 1.0),
       Column('spectrum_low', 'coarse contrast', 2, 1.0),
-      Column('spectrum_mid', 'middle contrast', 2, 1.0),
       Column('spectrum_high', 'fine contrast', 2, 1.0),
       Column('classifier_accuracy', 'told by a classifier', 3, 0.5),
       *(
@@ -161,15 +160,13 @@ THEMES = (
   ),
   Theme(
     'Geometry: are the eyes where they were, and do they look the same way?',
-    "Errors of a face mesh's points; 0 is perfect. Distances are in units of the"
-    " eyes' distance; an aperture is an eye's height over its width; vergence"
-    ' is how differently the two eyes look. The mesh guesses from the whole'
-    ' face, so it finds tidy eyes in a smear, and pictures without a face are'
-    ' left out.',
+    "Errors of a face mesh's points; 0 is perfect. Distances are in units of"
+    " the eyes' distance; vergence is how differently the two eyes look. The"
+    ' mesh guesses from the whole face, so it finds tidy eyes in a smear, and'
+    ' pictures without a face are left out.',
     (
       Column('lid_error', 'lid error', 4),
       Column('iris_error', 'iris error', 4),
-      Column('aperture_error', 'aperture error', 4),
       Column('vergence_error', 'vergence error', 4),
     ),
   ),

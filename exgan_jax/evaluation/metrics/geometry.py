@@ -68,11 +68,9 @@ def errors(truth: Mesh, result: Mesh) -> dict[str, float]:
   Returns:
     `lid_error`, the mean distance of the points of the lids' edges, and
     `iris_error`, of the irises' centers, both in units of the distance of the
-    true irises; `aperture_error`, the mean absolute difference of the eyes'
-    aspect ratios (height over width); `vergence_error`, how differently the
-    two eyes look: the distance of the iris from the middle of its eye, in
-    units of the eye's width, right minus left, compared with the same of the
-    truth.
+    true irises; `vergence_error`, how differently the two eyes look: the
+    position of the iris from the middle of its eye, in units of the eye's
+    width, right minus left, compared with the same of the truth.
   """
   unit = np.linalg.norm(np.diff(truth[list(_IRIS)], axis=0))
   lids = np.array([*_UPPER, *_LOWER])
@@ -80,20 +78,10 @@ def errors(truth: Mesh, result: Mesh) -> dict[str, float]:
   return {
     'lid_error': float(moved[lids].mean() / unit),
     'iris_error': float(moved[list(_IRIS)].mean() / unit),
-    'aperture_error': float(
-      np.abs(_apertures(truth) - _apertures(result)).mean()
-    ),
     'vergence_error': float(
       np.linalg.norm(_vergence(truth) - _vergence(result))
     ),
   }
-
-
-def _apertures(mesh: Mesh) -> Float[np.ndarray, ' 2']:
-  """Returns the height of the eyes over their width, of three places each."""
-  upper, lower = mesh[np.array(_UPPER)], mesh[np.array(_LOWER)]
-  heights = np.linalg.norm(upper - lower, axis=-1)[:, 3:6].mean(axis=1)
-  return heights / np.linalg.norm(upper[:, -1] - upper[:, 0], axis=-1)
 
 
 def _vergence(mesh: Mesh) -> Float[np.ndarray, ' 2']:

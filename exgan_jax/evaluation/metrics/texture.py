@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 # Upper edges of the bands in cycles per pixel; 0.5 is the finest pattern of
 # rows or columns.
-BANDS = {'low': 1 / 8, 'mid': 1 / 4, 'high': 1.0}
+BANDS = {'low': 1 / 8, 'high': 1.0}
 # Gradients this close to the edge of the hole are left out: they also depend on
 # how well the edge is hidden.
 _MARGIN = 2

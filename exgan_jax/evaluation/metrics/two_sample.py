@@ -7,7 +7,6 @@ and is asked about people that it has not seen.
 
 from __future__ import annotations
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,17 +57,17 @@ def accuracies(
   if len(present) < 2 * FOLDS:
     return None
   rng = np.random.default_rng(SEED)
-  fold_of = np.zeros(len(owners), int)
-  fold_of[rng.permutation(present)] = np.arange(len(present)) % FOLDS
+  group_of = np.zeros(len(owners), int)
+  group_of[rng.permutation(present)] = np.arange(len(present)) % FOLDS
   picture, _ = places = np.nonzero(there)
   pairs = jnp.asarray(crops[places])
-  folds = fold_of[person[picture]]
+  groups = group_of[person[picture]]
   right = np.zeros(len(picture))
-  for fold in range(FOLDS):
-    others = np.flatnonzero(folds != fold)
+  for group in range(FOLDS):
+    others = np.flatnonzero(groups != group)
     chosen = rng.choice(others, (_STEPS, _BATCH // 2))
     weights = _train(pairs, jnp.asarray(chosen), jax.random.key(SEED))
-    asked = np.flatnonzero(folds == fold)
+    asked = np.flatnonzero(groups == group)
     right[asked] = np.asarray(_answers(weights, pairs))[asked]
   count = np.bincount(picture, minlength=len(crops))
   total = np.bincount(picture, right, minlength=len(crops))
