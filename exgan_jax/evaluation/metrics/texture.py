@@ -16,6 +16,8 @@ BANDS = {'low': 1 / 8, 'high': 1.0}
 # Gradients this close to the edge of the hole are left out: they also depend on
 # how well the edge is hidden.
 _MARGIN = 2
+# Above what rounding leaves, and below a single level of a single pixel.
+_NOTHING = 1e-8
 
 
 def sharpness(
@@ -112,4 +114,5 @@ def _hann(
 
 
 def _ratio(one: Array, other: Array) -> Array:
-  return jnp.where(other > 0, one / jnp.where(other > 0, other, 1.0), jnp.nan)
+  is_known = other > _NOTHING
+  return jnp.where(is_known, one / jnp.where(is_known, other, 1.0), jnp.nan)
