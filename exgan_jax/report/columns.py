@@ -85,11 +85,6 @@ _OF_FEATURES = (
   ('precision', 'precision', 3, _HIGHER),
   ('recall', 'recall', 3, _HIGHER),
 )
-_UNVERIFIED = {
-  'fid': ('frechet_distance', 'Fréchet distance'),
-  'kid': ('kernel_distance', 'kernel distance'),
-}
-
 THEMES = (
   Theme(
     "Whole images: the paper's table",
@@ -119,38 +114,47 @@ THEMES = (
   Theme(
     "Realism: could these be anybody's eyes?",
     'Sharpness and contrast over those of the truth, where 1 is good, less is a'
-    ' smear and more is noise; whether a classifier can tell painted holes from'
-    ' true ones, where 0.5 means that it cannot; and distances of many holes to'
-    " many true ones. Another person's sharp eyes fool all of them. Ringing and"
-    ' noise fool sharpness; few pictures make FID and the discriminative scores'
-    ' worse and the classifier weaker.',
+    ' smear and more is noise; and how often a classifier tells painted holes'
+    " from true ones, where 0.5 means that it cannot. A stranger's sharp eyes"
+    ' fool all of them, ringing and noise fool sharpness, and few pictures make'
+    ' the classifier weaker.',
     (
       Column('sharpness', 'sharpness', 2, 1.0),
       Column('spectrum_low', 'coarse contrast', 2, 1.0),
       Column('spectrum_high', 'fine contrast', 2, 1.0),
       Column('classifier_accuracy', 'told by a classifier', 3, 0.5),
-      *(
-        Column(f'{name}_hole', f'{title} of the hole', digits, best)
-        for name, title, digits, best in _OF_FEATURES
-      ),
+    ),
+  ),
+  Theme(
+    'Realism of all holes together',
+    'Holes of many pictures against as many true ones, by Inception features.'
+    " Strangers' eyes fool them as well, and few pictures make FID and the"
+    ' discriminative scores worse.',
+    tuple(
+      Column(f'{name}_hole', f'{title} of the hole', digits, best)
+      for name, title, digits, best in _OF_FEATURES
     ),
   ),
   Theme(
     'Identity: is this the same person?',
     'Cosines of face embeddings of the result and other pictures; the stranger'
     ' is the control. Most of a face is not painted, so all methods get high'
-    ' values: compare differences. What the reference is worth is seen where'
-    " each image is also in-painted with a stranger's reference: the more that"
-    ' costs, the more the model uses its reference. A method that copies the'
-    ' reference and its light scores well here.',
+    ' values: compare differences. A copy of the reference, in its light, scores'
+    ' well here.',
     (
       Column('identity_truth', 'cosine to the truth', 3, _HIGHER),
       Column('identity_reference', 'cosine to the reference', 3, _HIGHER),
       Column('identity_stranger', 'cosine to a stranger', 3, None),
       Column('identity_auc', 'AUC over people', 4, _HIGHER),
+    ),
+  ),
+  Theme(
+    'Identity: influence of the reference',
+    "Each image is also in-painted with a stranger's reference: the more that"
+    ' costs, the more the model uses its reference.',
+    (
       Column(
-        'l1_hole_swapped_ratio',
-        'L1 of the hole, stranger / same person',
+        *('l1_hole_swapped_ratio', 'L1 of the hole, stranger / same person'),
         *(3, None),
       ),
       Column('iris_delta_e_swapped', 'iris CIEDE2000, stranger', 2, None),
@@ -173,19 +177,16 @@ THEMES = (
   Theme(
     'With unverified weights',
     'Not the weights that define FID: compare only within this table.',
-    (
-      *(
-        Column(
-          f'{_UNVERIFIED.get(name, (name,))[0]}{kind}_unverified',
-          f'{_UNVERIFIED.get(name, ("", title))[1]}{of}, unverified',
-          *(digits, best),
-        )
-        for kind, of in (('', ''), ('_hole', ' of the hole'))
-        for name, title, digits, best in _OF_FEATURES
-      ),
-      Column(
-        'inception_score_unverified', 'Inception Score, unverified', 2, _HIGHER
-      ),
+    tuple(
+      Column(f'{name}_unverified', f'{title}, unverified', digits, best)
+      for name, title, digits, best in (
+        ('frechet_distance', 'Fréchet distance', 2, -math.inf),
+        ('inception_score', 'Inception Score', 2, _HIGHER),
+        ('frechet_distance_hole', 'Fréchet distance, hole', 2, -math.inf),
+        ('kernel_distance_hole', 'kernel distance, hole', 4, -math.inf),
+        ('precision_hole', 'precision, hole', 3, _HIGHER),
+        ('recall_hole', 'recall, hole', 3, _HIGHER),
+      )
     ),
   ),
   Theme(
