@@ -139,8 +139,8 @@ THEMES = (
     'Identity: is this the same person?',
     'Cosines of face embeddings of the result and other pictures; the stranger'
     ' is the control. Most of a face is not painted, so all methods get high'
-    ' values: compare differences. A copy of the reference, in its light, scores'
-    ' well here.',
+    ' values: compare differences. A copy of the reference, in its light,'
+    ' scores well here.',
     (
       Column('identity_truth', 'cosine to the truth', 3, _HIGHER),
       Column('identity_reference', 'cosine to the reference', 3, _HIGHER),
