@@ -50,7 +50,8 @@ class Results(_Saved):
     metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
       `ms_ssim_variant`, `fid` and `inception_score` (with `_std`, over ten
       splits); None if not computed. With weights other than the published ones,
-      `frechet_distance_unverified` and `inception_score_unverified`.
+      `frechet_distance_unverified` and `inception_score_unverified`. All others
+      are defined in docs/evaluation.md, among them:
       How much the reference matters: `l1_hole_swapped`, with a stranger's
       reference, and its ratio to `l1_hole`; `code_distance`, between the codes
       of the painted and the true eyes; `iris_delta_e`, the median CIEDE2000
