@@ -23,82 +23,27 @@ from exgan_jax.config import Config
 from exgan_jax.evaluation import metrics
 from exgan_jax.evaluation.faces import GEOMETRY, IDENTITY
 from exgan_jax.evaluation.inception_features import cut_out
+from exgan_jax.evaluation.measures import (
+  AUC,
+  CLASSIFIER,
+  CODES,
+  IRISES,
+  LIDS,
+  LPIPS,
+  MEASURES,
+  NEEDS,
+  NO_STRANGER,
+  NO_TRUTH,
+  RATIO,
+  SWAPPED,
+  measure_of,
+  names,
+)
 from exgan_jax.evaluation.metrics import Rows, bootstrap, two_sample
 from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.models import lpips, warp
 from exgan_jax.models.inputs import eye_codes, to_float
 from exgan_jax.models.networks import Params
-
-NO_TRUTH = 'the split has no images of the same scenes with open eyes'
-NO_STRANGER = 'the split has images of only one person'
-NO_HOLES = 'no mask has a hole'
-NO_FACES = 'no face was found in an original and its result'
-# What a measure needs besides images, and what is said without it.
-NEEDS = {
-  'masks': 'needs hole masks (--masks)',
-  'lpips': 'needs the LPIPS weights (--lpips)',
-  'compressor': 'needs a compressor (--compressor)',
-  'landmarker': 'needs the face landmark bundle (--face-landmarker)',
-  'embedding': 'needs a face recognition network (--face-embedding)',
-  'irises': 'the data set has no iris positions; --face-landmarker finds them',
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Measure:
-  """How the values of a metric are collected.
-
-  Attributes:
-    needs: names in `NEEDS`.
-    otherwise: why there are no values although there is what it needs.
-    by_median: whether images are summarized by the median instead of the mean.
-    of_eyes: whether there are two values per image.
-    has_swapped: whether it is also measured with a stranger's reference, as
-      `<name>_swapped`.
-    of_folders: whether two folders of images and masks determine it.
-  """
-
-  needs: tuple[str, ...] = ()
-  otherwise: str = NO_TRUTH
-  by_median: bool = False
-  of_eyes: bool = False
-  has_swapped: bool = False
-  of_folders: bool = True
-
-
-_COLOR = Measure(('landmarker',), NO_FACES, by_median=True, of_eyes=True)
-_HOLE = Measure(('masks',), NO_HOLES)
-_RATIO = dataclasses.replace(_HOLE, by_median=True)
-_FACE = Measure(('landmarker',), NO_FACES)
-_IDENTITY = Measure(('landmarker', 'embedding'), NO_FACES)
-CODES = 'code_distance'
-IRISES, LIDS = 'iris_delta_e', 'lid_delta_e'
-LPIPS = 'lpips'
-CLASSIFIER = 'classifier_accuracy'
-
-MEASURES = {
-  'l1': Measure(),
-  'l1_hole': dataclasses.replace(_HOLE, has_swapped=True),
-  'ms_ssim': Measure(),
-  LPIPS: Measure(('lpips',), NO_FACES),
-  'lpips_hole': Measure(('masks', 'lpips'), NO_HOLES),
-  'sharpness': _RATIO,
-  **{f'spectrum_{band}': _RATIO for band in metrics.BANDS},
-  IRISES: dataclasses.replace(_COLOR, needs=('irises',), has_swapped=True),
-  LIDS: _COLOR,
-  **dict.fromkeys(GEOMETRY, _FACE),
-  IDENTITY[0]: _IDENTITY,
-  **dict.fromkeys(
-    IDENTITY[1:], dataclasses.replace(_IDENTITY, of_folders=False)
-  ),
-  CLASSIFIER: dataclasses.replace(_HOLE, otherwise=two_sample.TOO_FEW),
-  CODES: Measure(('compressor',), has_swapped=True, of_folders=False),
-}
-# Computed of all images together: the AUC of telling people apart, and what a
-# stranger's reference costs.
-AUC, RATIO = 'identity_auc', 'l1_hole_swapped_ratio'
-SWAPPED = '_swapped'
-OF_FOLDERS = tuple(name for name, one in MEASURES.items() if one.of_folders)
 
 # Passed through `score_batch` so that every process gets them of all images.
 PASSED = ('rows', 'has_truth', 'has_stranger', 'there')
@@ -314,9 +259,9 @@ class Scores:
       variant: variant of MS-SSIM.
     """
     found: Metrics = {}
-    for name in _names():
+    for name in names():
       state = self._states.get(name, Rows())
-      by_median = _measure(name).by_median
+      by_median = measure_of(name).by_median
       found[name] = state.median() if by_median else state.mean()
     right, swapped = (
       self._states.get(f'l1_hole{end}', Rows()).mean() for end in ('', SWAPPED)
@@ -341,7 +286,7 @@ class Scores:
       if not len(state):
         continue
       rows, values = state.ordered()
-      measure = _measure(name)
+      measure = measure_of(name)
       interval = bootstrap.interval(
         values,
         people[rows // 2 if measure.of_eyes else rows],
@@ -364,7 +309,7 @@ class Scores:
     for name, value in found.items():
       if value is not None:
         continue
-      measure = _measure(name)
+      measure = measure_of(name)
       missing = [NEEDS[need] for need in measure.needs if need not in given]
       if missing:
         reasons[name] = missing[0]
@@ -388,7 +333,7 @@ class Scores:
       if not len(state):
         continue
       names = [name]
-      if _measure(name).of_eyes:
+      if measure_of(name).of_eyes:
         names = [f'{name}_left', f'{name}_right']
       rows, values = state.ordered()
       flat = np.full(len(names) * number, np.nan)
@@ -396,17 +341,6 @@ class Scores:
       by_name = flat.reshape(number, len(names)).T
       columns |= dict(zip(names, by_name, strict=True))
     return columns
-
-
-def _names() -> list[str]:
-  swapped = [f'{k}{SWAPPED}' for k, one in MEASURES.items() if one.has_swapped]
-  return [*MEASURES, *swapped]
-
-
-def _measure(name: str) -> Measure:
-  if name == AUC:
-    return MEASURES[IDENTITY[2]]
-  return MEASURES[name.removesuffix('_ratio').removesuffix(SWAPPED)]
 
 
 def save_csv(

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from exgan_jax.errors import InputError
-from exgan_jax.evaluation import collect, metrics, results, schema
+from exgan_jax.evaluation import collect, measures, metrics, results, schema
 from exgan_jax.evaluation.evaluator import networks_of, provenance_of_intervals
 from exgan_jax.evaluation.faces import Faces
 from exgan_jax.evaluation.inception_features import Distribution, make_extractor
@@ -135,7 +135,7 @@ def score(
   }
   reasons = found.skipped({name for name, one in given.items() if one})
   values = {
-    name: values[name] for name in (*collect.OF_FOLDERS, 'ms_ssim_variant')
+    name: values[name] for name in (*measures.OF_FOLDERS, 'ms_ssim_variant')
   }
   skipped = {name: reasons[name] for name in values if name in reasons}
   of_network, intervals, reasons = seen['painted'].metrics(

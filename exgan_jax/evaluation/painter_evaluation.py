@@ -236,7 +236,7 @@ class PainterEvaluation:
     return looks
 
   def _given(self, encoder: Params | None) -> set[str]:
-    """Returns which of `collect.NEEDS` there are."""
+    """Returns which of `measures.NEEDS` there are."""
     given = {
       'lpips': self._alexnet,
       'compressor': encoder,

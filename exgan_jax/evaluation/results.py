@@ -145,8 +145,8 @@ def _format(title: str, columns: dict[str, Metrics]) -> str:
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>16}' for cell in shown))
   if variant := first.get('ms_ssim_variant'):
     lines.append(
-      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}). `exgan report` says'
-      '\nwhat is good.'
+      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}).'
+      '\n`exgan report` says what is good.'
     )
   return '\n'.join(lines)
 

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 
 from exgan_jax import config as config_lib
-from exgan_jax.evaluation import collect, inception_features, metrics
+from exgan_jax.evaluation import (
+  collect,
+  inception_features,
+  measures,
+  metrics,
+)
 from exgan_jax.evaluation.metrics import bootstrap
 from exgan_jax.models import lpips, masks, warp
 
 
 def _values(count, seed=0):
   rng = np.random.default_rng(seed)
-  names = (*collect.MEASURES, collect.IRISES)
+  names = (*measures.MEASURES, measures.IRISES)
   values = {name: rng.random(count, np.float32) for name in names}
-  for name in (collect.IRISES, collect.LIDS):
+  for name in (measures.IRISES, measures.LIDS):
     sums = rng.integers(0, 25_500, (count, 2, 2, 4))
     sums[..., 3] = 100
     sums[0, :, 1] = 0
@@ -24,13 +29,13 @@ def _values(count, seed=0):
   values['lid_error'][1] = np.nan
   there = np.ones((count, 2), bool)
   there[2] = False
-  del values[collect.CLASSIFIER]
+  del values[measures.CLASSIFIER]
   crops = rng.integers(0, 256, (count, 2, 2, 32, 32, 3), np.uint8)
   return values | {'there': there, 'crops': crops}
 
 
 def _distances(values):
-  sums = values[collect.IRISES]
+  sums = values[measures.IRISES]
   return metrics.color_distance(sums[:, 0], sums[:, 1])
 
 
@@ -55,7 +60,7 @@ def test_not_a_bit_depends_on_the_batch_size(batch_size):
   assert one == other
   intervals = whole.intervals(people)
   assert intervals == parts.intervals(people)
-  assert intervals.keys() == collect.MEASURES.keys()
+  assert intervals.keys() == measures.MEASURES.keys()
   assert all(
     low <= one[name] <= high for name, (low, high) in intervals.items()
   )
@@ -67,12 +72,12 @@ def test_not_a_bit_depends_on_the_batch_size(batch_size):
     expected = np.delete(values[name], without).mean()
     assert one[name] == pytest.approx(expected)
   assert one['sharpness'] == np.median(np.delete(values['sharpness'], 2))
-  assert one[collect.IRISES] == np.nanmedian(_distances(values))
+  assert one[measures.IRISES] == np.nanmedian(_distances(values))
   own, strangers = (
     values[f'identity_{name}'] for name in ('reference', 'stranger')
   )
-  assert one[collect.AUC] == np.mean(own[:, None] > strangers[None])
-  assert 0.2 < one[collect.CLASSIFIER] < 0.8
+  assert one[measures.AUC] == np.mean(own[:, None] > strangers[None])
+  assert 0.2 < one[measures.CLASSIFIER] < 0.8
 
 
 def test_the_file_has_a_line_a_picture_and_gaps_where_nothing_is(tmp_path):
@@ -180,14 +185,14 @@ def test_what_is_missing_is_named():
   scores.add(values, np.arange(5), np.ones(5, bool))
   reasons = scores.skipped(set())
   assert reasons.keys() == {
-    *(collect.CLASSIFIER, collect.AUC, collect.RATIO, 'identity_stranger'),
+    *(measures.CLASSIFIER, measures.AUC, measures.RATIO, 'identity_stranger'),
     *('l1_hole_swapped', 'iris_delta_e_swapped', 'code_distance_swapped'),
   }
-  assert '--masks' in reasons[collect.CLASSIFIER]
+  assert '--masks' in reasons[measures.CLASSIFIER]
   assert '--face-landmarker' in reasons['iris_delta_e_swapped']
-  reasons = scores.skipped(collect.NEEDS)
-  assert 'at least 8 people' in reasons[collect.CLASSIFIER]
-  assert reasons['l1_hole_swapped'] == collect.NO_STRANGER
-  assert reasons[collect.AUC] == collect.NO_STRANGER
+  reasons = scores.skipped(measures.NEEDS)
+  assert 'at least 8 people' in reasons[measures.CLASSIFIER]
+  assert reasons['l1_hole_swapped'] == measures.NO_STRANGER
+  assert reasons[measures.AUC] == measures.NO_STRANGER
   nothing = collect.Scores()
-  assert set(nothing.skipped(collect.NEEDS).values()) == {collect.NO_TRUTH}
+  assert set(nothing.skipped(measures.NEEDS).values()) == {measures.NO_TRUTH}
