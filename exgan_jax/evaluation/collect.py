@@ -10,69 +10,48 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from exgan_jax import files
 from exgan_jax.config import Config
 from exgan_jax.evaluation import metrics
-from exgan_jax.evaluation.metrics import Rows, bootstrap
-from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
+from exgan_jax.evaluation.faces import GEOMETRY, IDENTITY
+from exgan_jax.evaluation.inception_features import cut_out
+from exgan_jax.evaluation.measures import (
+  AUC,
+  CLASSIFIER,
+  CODES,
+  IRISES,
+  LIDS,
+  LPIPS,
+  MEASURES,
+  NEEDS,
+  NO_STRANGER,
+  NO_TRUTH,
+  RATIO,
+  SWAPPED,
+  measure_of,
+  names,
+)
+from exgan_jax.evaluation.metrics import Rows, bootstrap, two_sample
 from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.models import lpips, warp
 from exgan_jax.models.inputs import eye_codes, to_float
 from exgan_jax.models.networks import Params
 
-NO_TRUTH = 'the split has no images of the same scenes with open eyes'
-NO_STRANGER = 'the split has images of only one person'
-NO_COMPRESSOR = 'needs a compressor (--compressor)'
-NO_LPIPS = 'needs the LPIPS weights (--lpips)'
-NO_IRISES = 'the data set has no iris positions'
-NO_HOLES = 'no mask has a hole'
-
-PIXELS = ('l1', 'l1_hole', 'ms_ssim', 'ms_ssim_hole')
-LPIPS = 'lpips'
-CODES = 'code_distance'
-FRECHET = 'frechet_code_distance'
-IRISES = 'iris_delta_e'
-# Also measured with a stranger's reference, as `<name>_swapped`.
-SWAPPED = ('l1_hole', CODES, IRISES)
-
 # Passed through `score_batch` so that every process gets them of all images.
-PASSED = ('rows', 'has_truth', 'has_stranger', 'has_hole_at')
+PASSED = ('rows', 'has_truth', 'has_stranger', 'there')
+# Sides of the crops of holes for LPIPS, which needs 63 px.
+_LPIPS_SIDE = 64
 
 Batch = Mapping[str, jax.Array]
 Values = dict[str, jax.Array]
-
-
-def compare(variant: str, _: None, batch: Batch) -> Values:
-  """Returns the metrics of pixels.
-
-  Args:
-    variant: variant of MS-SSIM.
-    _: not used.
-    batch: `truth` and `painted`, uint8 [b, h, w, 3]; `mask`, the hole mask,
-      bool [b, h, w, 1].
-
-  Returns:
-    float32 [b] for each of `PIXELS`, and `has_hole`, bool [b].
-  """
-  truth, painted, mask = batch['truth'], batch['painted'], batch['mask']
-  one, other = (x.astype(jnp.float32) / 255.0 for x in (truth, painted))
-  hole = mask.astype(jnp.float32)
-  return {
-    'l1': metrics.l1_per_image(truth, painted),
-    'l1_hole': metrics.l1_hole_per_image(truth, painted, mask),
-    'ms_ssim': metrics.ms_ssim_distance_per_image(one, other, variant),
-    'ms_ssim_hole': metrics.ms_ssim_distance_per_image(
-      one, other, variant, hole
-    ),
-    'has_hole': metrics.has_hole(mask),
-  }
 
 
 @jax.tree_util.register_dataclass
@@ -89,61 +68,121 @@ class Networks:
   alexnet: lpips.Weights | None = None
 
 
+def compare(variant: str, networks: Networks, batch: Batch) -> Values:
+  """Returns the metrics that images and masks determine.
+
+  Args:
+    variant: variant of MS-SSIM.
+    networks: networks that compare images.
+    batch: `truth` and `painted`, uint8 [b, h, w, 3]; `mask`, the hole mask,
+      bool [b, h, w, 1]; `boxes`, int32 [b, 2, 4], and `there`, bool [b, 2], of
+      `masks.hole_boxes`. If known, `eyes`, float32 [b, 2, 2], eye centers;
+      `irises` and `lids`, uint8 [b, 2, h, w], weights of their pixels; and
+      what `faces.Faces.compare` returned.
+
+  Returns:
+    float32 [b] of measures; of those of color the sums, int32 [b, 2, 2, 4], per
+    truth or result and eye; `there`; and `crops`, uint8 [b, 2, 2, s, s, 3], of
+    each hole in the truth and the result.
+  """
+  truth, painted, mask = batch['truth'], batch['painted'], batch['mask']
+  boxes, there = batch['boxes'], batch['there']
+  both = truth, painted
+  one, other = (x.astype(jnp.float32) / 255.0 for x in both)
+  values = {
+    'l1': metrics.l1_per_image(truth, painted),
+    'l1_hole': metrics.l1_hole_per_image(truth, painted, mask),
+    'ms_ssim': metrics.ms_ssim_distance_per_image(one, other, variant),
+    'sharpness': metrics.sharpness(truth, painted, mask),
+    'there': there,
+    'crops': jnp.stack(
+      [_crops(image, boxes, two_sample.SIDE) for image in both], axis=2
+    )
+    .round()
+    .astype(jnp.uint8),
+  }
+  spectrum = metrics.spectrum(truth, painted, boxes, there)
+  values |= {f'spectrum_{band}': ratio for band, ratio in spectrum.items()}
+  for name, weights in ((IRISES, 'irises'), (LIDS, 'lids')):
+    if weights in batch:
+      sums = [metrics.color_sums(image, batch[weights]) for image in both]
+      values[name] = jnp.stack(sums, axis=1)
+  if networks.alexnet is not None:
+    values |= _lpips(networks.alexnet, batch)
+  return values | {
+    name: batch[name] for name in (*GEOMETRY, *IDENTITY) if name in batch
+  }
+
+
+def _crops(
+  image: jax.Array, boxes: jax.Array, side: int
+) -> Float[Array, 'b 2 s s 3']:
+  return jnp.stack(
+    [cut_out(image, boxes[:, i], side) for i in range(boxes.shape[1])], axis=1
+  )
+
+
+def _lpips(alexnet: lpips.Weights, batch: Batch) -> Values:
+  """Returns LPIPS of the eye strips, if eyes are known, and of the holes."""
+  values = {}
+  both = batch['truth'], batch['painted']
+  if 'eyes' in batch:
+    # Not all data sets have eye corners, but all have the centers.
+    corners = warp.corners_of_eyes(batch['eyes'])
+    one, other = (lpips.strips(to_float(image), corners) for image in both)
+    values[LPIPS] = lpips.distance(alexnet, one, other)
+  total, there = jnp.zeros(len(batch['there'])), batch['there']
+  crops = [_crops(image, batch['boxes'], _LPIPS_SIDE) for image in both]
+  for i in range(there.shape[1]):
+    one, other = (crop[:, i] / 127.5 - 1.0 for crop in crops)
+    distance = lpips.distance(alexnet, one, other)
+    total += jnp.where(there[:, i], distance, 0.0)
+  number = jnp.maximum(there.sum(axis=1), 1).astype(jnp.float32)
+  return values | {'lpips_hole': total / number}
+
+
 def score_batch(coder: Config, networks: Networks, batch: Batch) -> Values:
   """Returns all metrics of the images of a batch.
 
   Args:
     coder: configuration of the compressor, or of the model without one.
     networks: networks that compare images.
-    batch: the input of `compare`; `eyes`, float32 [b, 2, 2], eye centers;
-      `irises`, uint8 [b, 2, h, w], iris weights; and `PASSED`.
+    batch: the input of `compare` with `eyes`, and `PASSED`.
 
   Returns:
-    The output of `compare`; `iris_sums`, int32 [b, 2, 2, 4], per truth or
-    result and eye; with LPIPS's weights `lpips`, float32 [b], of the eye
-    strips; with an encoder `code_distance`, float32 [b], and `codes`, float32
-    [b, 2, codes], of truth and result; and `PASSED` unchanged.
+    The output of `compare`; with an encoder `code_distance`, float32 [b]; and
+    `PASSED` unchanged.
   """
-  values = compare(metrics.ms_ssim_variant(coder.resolution), None, batch)
-  both = batch['truth'], batch['painted']
-  values['iris_sums'] = jnp.stack(
-    [metrics.iris_sums(image, batch['irises']) for image in both], axis=1
-  )
-  if networks.alexnet is not None:
-    # Not all data sets have eye corners, but all have the centers.
-    corners = warp.corners_of_eyes(batch['eyes'])
-    true, painted = (lpips.strips(to_float(image), corners) for image in both)
-    values[LPIPS] = lpips.distance(networks.alexnet, true, painted)
+  variant = metrics.ms_ssim_variant(coder.resolution)
+  values = compare(variant, networks, batch)
   if (encoder := networks.encoder) is not None:
-    codes = jnp.stack(
-      [
-        eye_codes(coder, encoder, to_float(image), batch['eyes'])
-        for image in both
-      ],
-      axis=1,
+    true, painted = (
+      eye_codes(coder, encoder, to_float(batch[name]), batch['eyes'])
+      for name in ('truth', 'painted')
     )
-    values['codes'] = codes
-    difference = codes[:, 0] - codes[:, 1]
-    values[CODES] = jnp.sqrt(jnp.sum(difference**2, axis=-1))
+    values[CODES] = jnp.sqrt(jnp.sum((true - painted) ** 2, axis=-1))
   return values | {name: batch[name] for name in PASSED}
+
+
+def score_swapped(coder: Config, networks: Networks, batch: Batch) -> Values:
+  """Returns what is also measured with a stranger's reference."""
+  values = score_batch(coder, networks, batch)
+  wanted = [name for name, one in MEASURES.items() if one.has_swapped]
+  return {name: x for name, x in values.items() if name in (*wanted, 'there')}
 
 
 class Scores:
   """The metrics of one method over all images."""
 
   def __init__(self):
-    swapped = (f'{name}_swapped' for name in SWAPPED)
-    self._states = dict.fromkeys(
-      (*PIXELS, LPIPS, CODES, IRISES, *swapped), Rows()
-    )
-    self._gaussians: tuple[Gaussian, Gaussian] | None = None
+    self._states: dict[str, Rows] = {}
+    self._crops = self._there = Rows()
 
   def add(
     self,
     values: Mapping[str, np.ndarray],
     rows: np.ndarray,
     counted: np.ndarray,
-    suffix: str = '',
   ) -> None:
     """Adds the counted images of a batch.
 
@@ -151,30 +190,67 @@ class Scores:
       values: output of `compare` or `score_batch`.
       rows: int [b], rows of the images in the evaluation.
       counted: bool [b].
-      suffix: `_swapped` for images painted with a stranger's reference.
     """
-    values = dict(values)
-    if (sums := values.get('iris_sums')) is not None:
-      values[IRISES] = metrics.iris_delta_e(sums[:, 0], sums[:, 1])
-    for name in (*PIXELS, LPIPS, CODES, IRISES):
-      if name not in values or name + suffix not in self._states:
+    self._add(values, rows, counted)
+    new = Rows.from_values(rows, values['crops'], counted)
+    self._crops = self._crops.merge(new)
+    new = Rows.from_values(rows, values['there'], counted)
+    self._there = self._there.merge(new)
+
+  def add_swapped(
+    self,
+    values: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    counted: np.ndarray,
+  ) -> None:
+    """Adds the output of `score_swapped`."""
+    self._add(values, rows, counted, SWAPPED)
+
+  def _add(
+    self,
+    values: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    counted: np.ndarray,
+    suffix: str = '',
+  ) -> None:
+    has_hole = values['there'].any(axis=-1)
+    for name, measure in MEASURES.items():
+      if name not in values:
         continue
       value, places, counts = values[name], rows, counted
-      if name.endswith('_hole'):
-        counts = counts & values['has_hole']
-      elif name == IRISES:
-        places = 2 * rows[:, None] + np.arange(2)
-        counts = counts[:, None] & ~np.isnan(value)
-      new = Rows.from_values(places, value, counts)
-      self._states[name + suffix] = self._states[name + suffix].merge(new)
-    if 'codes' in values and not suffix:
-      true, painted = (
-        Gaussian.from_values(values['codes'][:, i], counted) for i in range(2)
-      )
-      if self._gaussians:
-        true = self._gaussians[0].merge(true)
-        painted = self._gaussians[1].merge(painted)
-      self._gaussians = true, painted
+      if name in (IRISES, LIDS):
+        value = metrics.color_distance(value[:, 0], value[:, 1])
+      if measure.of_eyes:
+        places, counts = 2 * rows[:, None] + np.arange(2), counts[:, None]
+      if 'masks' in measure.needs:
+        counts = counts & has_hole
+      # NaN where no face was found, or where the truth has no structure.
+      self._put(name + suffix, places, value, counts & ~np.isnan(value))
+
+  def _put(
+    self,
+    name: str,
+    rows: np.ndarray,
+    values: np.ndarray,
+    counted: np.ndarray,
+  ) -> None:
+    new = Rows.from_values(rows, values, counted)
+    self._states[name] = self._states.get(name, Rows()).merge(new)
+
+  def finish(self, people: np.ndarray) -> None:
+    """Computes what needs all images; call it once, after the last batch.
+
+    Args:
+      people: int [n], the person of each row.
+    """
+    if not len(self._crops):
+      return
+    rows, crops = self._crops.ordered()
+    _, there = self._there.ordered()
+    values = two_sample.accuracies(crops, there, people[rows])
+    if values is not None:
+      self._put(CLASSIFIER, rows, values, ~np.isnan(values))
+    self._crops = Rows()
 
   def compute(self, variant: str | None) -> Metrics:
     """Returns the `metrics` object of results.json.
@@ -183,19 +259,20 @@ class Scores:
       variant: variant of MS-SSIM.
     """
     found: Metrics = {}
-    for name, state in self._states.items():
-      is_iris = name.startswith(IRISES)
-      found[name] = state.median() if is_iris else state.mean()
+    for name in names():
+      state = self._states.get(name, Rows())
+      by_median = measure_of(name).by_median
+      found[name] = state.median() if by_median else state.mean()
     right, swapped = (
-      self._states[name].mean() for name in ('l1_hole', 'l1_hole_swapped')
+      self._states.get(f'l1_hole{end}', Rows()).mean() for end in ('', SWAPPED)
     )
     # 1 where the reference does not matter.
-    found['l1_hole_swapped_ratio'] = (
-      swapped / right if right and swapped else None
+    found[RATIO] = swapped / right if right and swapped else None
+    own, others = (
+      np.concatenate(self._states.get(name, Rows()).values or ([],))
+      for name in IDENTITY[1:]
     )
-    found[FRECHET] = None
-    if self._gaussians and self._gaussians[0].count > 1:
-      found[FRECHET] = frechet_distance(*self._gaussians)
+    found[AUC] = metrics.area(own, others)
     return found | {'ms_ssim_variant': variant}
 
   def intervals(self, people: np.ndarray) -> Intervals:
@@ -209,39 +286,41 @@ class Scores:
       if not len(state):
         continue
       rows, values = state.ordered()
-      of_eyes = name.startswith(IRISES)
+      measure = measure_of(name)
       interval = bootstrap.interval(
         values,
-        people[rows // 2 if of_eyes else rows],
-        bootstrap.weighted_median if of_eyes else bootstrap.weighted_mean,
+        people[rows // 2 if measure.of_eyes else rows],
+        bootstrap.weighted_median
+        if measure.by_median
+        else bootstrap.weighted_mean,
       )
       if interval:
         found[name] = interval
     return found
 
-  def skipped(self, networks: Networks) -> dict[str, str]:
-    """Returns why metrics are None."""
+  def skipped(self, given: Collection[str]) -> dict[str, str]:
+    """Returns why metrics are None.
+
+    Args:
+      given: those of `NEEDS` that the evaluation has.
+    """
     reasons = {}
     found = self.compute(variant='')
     for name, value in found.items():
       if value is not None:
         continue
-      if found['l1'] is None:
+      measure = measure_of(name)
+      missing = [NEEDS[need] for need in measure.needs if need not in given]
+      if missing:
+        reasons[name] = missing[0]
+      elif found['l1'] is None:
         reasons[name] = NO_TRUTH
-      elif name == LPIPS:
-        reasons[name] = NO_LPIPS
-      elif name.startswith((CODES, FRECHET)) and networks.encoder is None:
-        reasons[name] = NO_COMPRESSOR
-      elif name.startswith(IRISES) and found[IRISES] is None:
-        reasons[name] = NO_IRISES
-      elif name == FRECHET:
-        reasons[name] = 'needs at least 2 images'
-      elif name.startswith(('l1_hole', 'ms_ssim_hole')) and (
-        not found['l1_hole']
+      elif name in (RATIO, AUC, IDENTITY[2]) or (
+        name.endswith(SWAPPED) and found[name.removesuffix(SWAPPED)] is not None
       ):
-        reasons[name] = NO_HOLES
-      else:
         reasons[name] = NO_STRANGER
+      else:
+        reasons[name] = measure.otherwise
     return reasons
 
   def columns(self, number: int) -> dict[str, np.ndarray]:
@@ -254,7 +333,7 @@ class Scores:
       if not len(state):
         continue
       names = [name]
-      if name.startswith(IRISES):
+      if measure_of(name).of_eyes:
         names = [f'{name}_left', f'{name}_right']
       rows, values = state.ordered()
       flat = np.full(len(names) * number, np.nan)

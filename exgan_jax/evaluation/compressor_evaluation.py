@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from exgan_jax.config import Config
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import metrics
-from exgan_jax.evaluation.inception_features import Gaussians
+from exgan_jax.evaluation.inception_features import Originals
 from exgan_jax.evaluation.metrics import Rows
 from exgan_jax.evaluation.painter_evaluation import MODEL, Found, gallery_of
 from exgan_jax.evaluation.results import Metrics
@@ -58,7 +58,7 @@ class CompressorEvaluation:
     batches: Iterable[EvaluationBatch],
     listing: Listing,
     *,
-    originals: Gaussians | None = None,
+    originals: Originals | None = None,
     folder: pathlib.Path | None = None,
   ) -> Found:
     """Returns `l1_eyes` and `verification_auc`.

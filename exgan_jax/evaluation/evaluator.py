@@ -17,12 +17,17 @@ from exgan_jax.data import eval_batches, train_batches
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import collect
 from exgan_jax.evaluation.compressor_evaluation import CompressorEvaluation
+from exgan_jax.evaluation.faces import Faces
 from exgan_jax.evaluation.gallery import SUFFIX
 from exgan_jax.evaluation.inception_features import (
-  Gaussians,
+  Originals,
   make_extractor,
 )
-from exgan_jax.evaluation.metrics import bootstrap, frechet_sampling
+from exgan_jax.evaluation.metrics import (
+  bootstrap,
+  frechet_sampling,
+  two_sample,
+)
 from exgan_jax.evaluation.metrics.inception_score import SHUFFLE_SEED, SPLITS
 from exgan_jax.evaluation.options import Options
 from exgan_jax.evaluation.painter_evaluation import (
@@ -51,6 +56,27 @@ def provenance_of_intervals(units: str) -> dict[str, Any]:
     'of': units,
     'seed': bootstrap.SEED,
   }
+
+
+def networks_of(
+  options: Options,
+) -> tuple[lpips.Weights | None, Faces | None, dict[str, str | None]]:
+  """Reads what compares images, and returns the hashes of the files.
+
+  Raises:
+    InputError: a file cannot be used.
+  """
+  names = ('lpips', 'face_landmarker', 'face_embedding')
+  hashes: dict[str, str | None] = {f'{name}_sha256': None for name in names}
+  alexnet = faces = None
+  if options.lpips is not None:
+    alexnet = lpips.load(options.lpips)
+    data = files.read_bytes(options.lpips, lpips.MAX_BYTES)
+    hashes['lpips_sha256'] = hashlib.sha256(data).hexdigest()
+  if options.face_landmarker or options.face_embedding:
+    faces = Faces(options.face_landmarker, options.face_embedding)
+    hashes |= faces.sha256
+  return alexnet, faces, hashes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +153,9 @@ class Evaluator:
     extractor = make_extractor(
       self._mesh, options.inception, options.unverified_inception
     )
-    self._inception_sha256 = extractor.sha256 if extractor else None
-    self._lpips_sha256 = None
-    if options.lpips is not None and config.preset != 'compressor':
-      data = files.read_bytes(options.lpips, lpips.MAX_BYTES)
-      self._lpips_sha256 = hashlib.sha256(data).hexdigest()
+    self._networks = {
+      'inception_sha256': extractor.sha256 if extractor else None
+    }
     coder, self._encoder = config, None
     if options.compressor is not None:
       coder, self._encoder = restore_encoder(
@@ -142,17 +166,20 @@ class Evaluator:
     if self._is_compressor:
       self._evaluation = CompressorEvaluation(config, self._mesh)
     else:
+      alexnet, faces, hashes = networks_of(options)
+      self._networks |= hashes
       self._evaluation = PainterEvaluation(
         config,
         self._mesh,
         coder,
         extractor,
         with_baselines=options.baselines,
-        alexnet=None if options.lpips is None else lpips.load(options.lpips),
+        alexnet=alexnet,
+        faces=faces,
       )
     self._listing = eval_batches.listing(self._records, self._positions)
     self._store: Store | None = None
-    self._originals: Gaussians | None = None
+    self._originals: Originals | None = None
     if extractor:
       provenance = {
         'dataset': config.dataset,
@@ -221,9 +248,9 @@ class Evaluator:
       },
       provenance={
         **provenance_of(self.config, model, self._records, encoder),
-        'inception_sha256': self._inception_sha256,
-        'lpips_sha256': self._lpips_sha256,
+        **self._networks,
         'inception_score': {'splits': SPLITS, 'shuffle_seed': SHUFFLE_SEED},
+        'classifier': two_sample.provenance(),
         'intervals': provenance_of_intervals('people'),
       },
       intervals=found.intervals,
@@ -272,6 +299,5 @@ class Evaluator:
       and self._encoder_sha256 in (None, provenance.get('encoder_sha256'))
       and provenance.get('config_sha256') == config_lib.fingerprint(self.config)
       and provenance.get('records_sha256') == self._records.fingerprint()
-      and provenance.get('inception_sha256') == self._inception_sha256
-      and provenance.get('lpips_sha256') == self._lpips_sha256
+      and all(provenance.get(k) == sha for k, sha in self._networks.items())
     )

@@ -16,9 +16,12 @@ import jax
 import numpy as np
 
 from exgan_jax.errors import InputError
-from exgan_jax.evaluation import collect, metrics, results, schema
-from exgan_jax.evaluation.evaluator import provenance_of_intervals
+from exgan_jax.evaluation import collect, measures, metrics, results, schema
+from exgan_jax.evaluation.evaluator import networks_of, provenance_of_intervals
+from exgan_jax.evaluation.faces import Faces
 from exgan_jax.evaluation.inception_features import Distribution, make_extractor
+from exgan_jax.evaluation.metrics import two_sample
+from exgan_jax.evaluation.options import Options
 from exgan_jax.evaluation.results import Score
 from exgan_jax.face_records import progress
 from exgan_jax.face_records.pictures import (
@@ -33,7 +36,6 @@ from exgan_jax.runtime import sharding
 
 # Brighter pixels of a mask image are the hole.
 HALF = 128
-NO_MASKS = 'needs hole masks (--masks)'
 
 # When two names are the same: as they are, else in the same Unicode form, else
 # in lower case too, for not every system keeps those.
@@ -54,6 +56,9 @@ def score(
   masks: str | pathlib.Path | None = None,
   method: str | None = None,
   output: str | pathlib.Path | None = None,
+  lpips: str | pathlib.Path | None = None,
+  face_landmarker: str | pathlib.Path | None = None,
+  face_embedding: str | pathlib.Path | None = None,
   inception: str | pathlib.Path | None = None,
   unverified_inception: str | pathlib.Path | None = None,
   batch_size: int = 32,
@@ -70,6 +75,9 @@ def score(
     method: name of the method; by default that of its folder.
     output: path of the JSON file with the score; the values of each image
       (.csv) are written beside it.
+    lpips: path of the weights of LPIPS (.npz).
+    face_landmarker: path of MediaPipe's face landmark bundle, or `download`.
+    face_embedding: path of a face recognition network in ONNX.
     inception: path of the published Inception weights, for FID and the
       Inception Score, or `download`.
     unverified_inception: path of other weights in the same layout.
@@ -94,6 +102,14 @@ def score(
   size = sharding.divisible(batch_size)
   mesh = sharding.make_mesh(size)
   extractor = make_extractor(mesh, inception, unverified_inception)
+  alexnet, faces, hashes = networks_of(
+    Options(
+      lpips=lpips,
+      face_landmarker=face_landmarker,
+      face_embedding=face_embedding,
+    )
+  )
+  networks = collect.Networks(alexnet=alexnet)
   sizes = [_size(paths) for paths in pairs.values()]
   shorter = set(map(min, sizes))
   variant = metrics.ms_ssim_variant(min(shorter))
@@ -102,35 +118,44 @@ def score(
     out_shardings=sharding.replicated(mesh),
   )
   found = collect.Scores()
-  seen = {
-    name: Distribution(len(pairs), is_original=name == 'truth')
-    for name in ('truth', 'painted')
-  }
+  seen = {name: Distribution(len(pairs)) for name in ('truth', 'painted')}
   for rows, valid, arrays in _batches(list(pairs.values()), sizes, size):
-    boxes, has_hole = masks_lib.hole_boxes(arrays['mask'])
-    sent = sharding.to_device(arrays | {'boxes': boxes}, mesh)
-    found.add(jax.device_get(compare(None, sent)), rows, valid)
+    boxes, there = masks_lib.hole_boxes(arrays['mask'])
+    arrays |= {'boxes': boxes, 'there': there} | _looks(faces, arrays, valid)
+    sent = sharding.to_device(arrays, mesh)
+    found.add(jax.device_get(compare(networks, sent)), rows, valid)
     if extractor is not None:
       for name, distribution in seen.items():
         features = extractor.apply(sent[name], sent['boxes'])
-        distribution.add(features, rows, valid, has_hole)
+        distribution.add(features, rows, valid, there)
   everyone = np.arange(len(pairs))
-  of_network, intervals, skipped = seen['painted'].metrics(
-    seen['truth'].gaussians, extractor, everyone
-  )
+  found.finish(everyone)
   values = found.compute(variant)
-  values = {name: values[name] for name in (*collect.PIXELS, 'ms_ssim_variant')}
-  for name in ('l1_hole', 'ms_ssim_hole'):
-    if values[name] is None:
-      skipped[name] = collect.NO_HOLES if masks else NO_MASKS
+  given = {
+    'masks': masks,
+    'lpips': alexnet,
+    'landmarker': faces,
+    'irises': faces,
+    'embedding': faces and faces.recognizes,
+  }
+  reasons = found.skipped({name for name, one in given.items() if one})
+  values = {
+    name: values[name] for name in (*measures.OF_FOLDERS, 'ms_ssim_variant')
+  }
+  skipped = {name: reasons[name] for name in values if name in reasons}
+  of_network, intervals, reasons = seen['painted'].metrics(
+    seen['truth'].statistics(), extractor, everyone
+  )
   result = Score(
     method=method,
     num_images=len(pairs),
     resolution=min(shorter) if len(shorter) == 1 else None,
     metrics=values | of_network,
-    skipped=skipped,
+    skipped=skipped | reasons,
     provenance={
       **results.environment(),
+      **hashes,
+      'classifier': two_sample.provenance(),
       'inception_sha256': extractor.sha256 if extractor else None,
       'intervals': provenance_of_intervals('pictures'),
     },
@@ -142,6 +167,20 @@ def score(
     collect.save_csv(csv_path, titles, {'': found})
     result.save(output)
   return result
+
+
+def _looks(
+  faces: Faces | None, arrays: dict[str, np.ndarray], valid: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Returns what is measured of faces, and where their eyes are."""
+  if faces is None:
+    return {}
+  truth, painted = arrays['truth'], arrays['painted']
+  places = faces.places(truth, valid)
+  irises = places.pop('irises')
+  weights = metrics.iris_weights(irises, *truth.shape[1:3])
+  found = faces.compare(truth, painted, valid, {})
+  return places | found | {'eyes': irises[..., :2], 'irises': weights}
 
 
 def _pairs(

@@ -1,12 +1,14 @@
-"""FID and the Inception Score of a method's images, batch by batch.
+"""Metrics of the Inception features of a method's images, batch by batch.
 
-Both are computed for whole images and for their holes alone: each hole, at
+They are computed for whole images and for their holes alone: each hole, at
 most two per image, is cut out and resized to the size of the network's input.
+The Inception Score, of 1,000 kinds of objects, is of whole images only.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 
@@ -19,13 +21,16 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from exgan_jax.errors import InputError
 from exgan_jax.evaluation import inception, inception_weights
-from exgan_jax.evaluation.metrics import Rows, frechet_sampling
+from exgan_jax.evaluation.metrics import Rows, frechet_sampling, neighbors
 from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
 from exgan_jax.evaluation.metrics.inception_score import (
   SPLITS,
   inception_score,
   shuffled,
 )
+from exgan_jax.evaluation.metrics.kernel_distance import kernel_distance
+from exgan_jax.evaluation.metrics.neighbors import precision_and_recall
+from exgan_jax.evaluation.metrics.separability import discriminative_scores
 from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.runtime import sharding
 
@@ -34,11 +39,12 @@ UNVERIFIED = 'the Inception weights are not the published ones'
 TOO_FEW = 'needs at least {} images'
 TOO_MANY = 'features of more than {:,} images are not kept'
 
-# Per image and hole, features take 8 kB and logits, which are always kept,
-# 4 kB. The sums of features take 33 MB.
-KEPT = 20_000
-# Twice the smallest sample, so that the fitted line has several points.
-ENOUGH_FOR_LIMIT = 2 * frechet_sampling.SMALLEST
+OTHERS = 'the statistics of the originals are of other images'
+
+# Per image and hole, features take 8 kB. Their sums take 33 MB.
+KEPT = 10_000
+# As many vectors as dimensions and the intercept can always be separated.
+SEPARABLE = (inception.FEATURES + 1) // 2
 
 HOLES = 2
 WHOLE, HOLE = '', '_hole'
@@ -48,7 +54,27 @@ NOTHING = {
   HOLE: 'no image has a hole and an original',
 }
 
-Gaussians = Mapping[str, Gaussian]
+# The name of each metric, and with unverified weights.
+_FID, _KID, _SCORE = 'fid', 'kid', 'inception_score'
+_SEPARATION, _COVERAGE = ('u_ids', 'p_ids'), ('precision', 'recall')
+_NAMES = (_FID, _KID, *_SEPARATION, *_COVERAGE, _SCORE)
+_UNVERIFIED_NAMES = {_FID: 'frechet_distance', _KID: 'kernel_distance'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+  """What is known of the features of many images.
+
+  Attributes:
+    gaussian: their mean and covariance.
+    features: the features by row; None of more than `KEPT` images.
+  """
+
+  gaussian: Gaussian
+  features: Rows | None
+
+
+Originals = Mapping[str, Statistics]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +131,8 @@ def make_extractor(
   def apply(state, batch):
     pictures, boxes = batch
     network = nnx.merge(structure, state)
-    holes = jax.vmap(cut_out, in_axes=(None, 1), out_axes=1)(pictures, boxes)
+    cut = functools.partial(cut_out, side=inception.SIDE)
+    holes = jax.vmap(cut, in_axes=(None, 1), out_axes=1)(pictures, boxes)
     flat = holes.reshape(-1, *holes.shape[2:])
     of_holes = (x.reshape(*boxes.shape[:2], -1) for x in network(flat))
     return {WHOLE: network(pictures), HOLE: tuple(of_holes)}
@@ -121,22 +148,23 @@ def make_extractor(
 
 
 def cut_out(
-  pictures: UInt8[Array, 'b h w 3'], boxes: Int[Array, 'b 4']
-) -> Float[Array, 'b 299 299 3']:
+  pictures: UInt8[Array, 'b h w 3'], boxes: Int[Array, 'b 4'], side: int
+) -> Float[Array, 'b s s 3']:
   """Cuts a box out of each image and resizes it like `inception.resize`.
 
   Args:
     pictures: images to cut from.
     boxes: left, top, right and bottom edges in pixels.
+    side: side of the results in pixels.
   """
 
-  def weights(low, high, side):
+  def weights(low, high, length):
     # Weights of each pixel and its neighbor, clamped to the box.
-    step = (high - low).astype(jnp.float32) / inception.SIDE
-    at = jnp.arange(inception.SIDE, dtype=jnp.float32)[None] * step[:, None]
+    step = (high - low).astype(jnp.float32) / side
+    at = jnp.arange(side, dtype=jnp.float32)[None] * step[:, None]
     last = (high - low - 1).astype(jnp.float32)[:, None]
     at = low.astype(jnp.float32)[:, None] + jnp.minimum(at, last)
-    pixels = jnp.arange(side, dtype=jnp.float32)[None, None]
+    pixels = jnp.arange(length, dtype=jnp.float32)[None, None]
     return jnp.maximum(1.0 - jnp.abs(at[..., None] - pixels), 0.0)
 
   height, width = pictures.shape[1:3]
@@ -153,20 +181,13 @@ class Distribution:
 
   Args:
     number: maximum number of images.
-    is_original: whether to keep only the `gaussians`.
-
-  Attributes:
-    gaussians: mean and covariance of the features of each kind.
   """
 
-  def __init__(self, number: int, *, is_original: bool = False):
-    self._scores = not is_original
-    self._keeps = self._scores and number <= KEPT
-    self.gaussians = {
-      kind: Gaussian.empty(inception.FEATURES) for kind in KINDS
-    }
+  def __init__(self, number: int):
+    self._keeps = number <= KEPT
+    self._sums = dict.fromkeys(KINDS, Gaussian.empty(inception.FEATURES))
     self._features = dict.fromkeys(KINDS, Rows())
-    self._logits = dict.fromkeys(KINDS, Rows())
+    self._logits = Rows()
 
   def add(
     self,
@@ -192,26 +213,31 @@ class Distribution:
       HOLE: (holes, counted[:, None] & has_hole),
     }
     for kind, (places, counts) in of_kind.items():
-      features, logits = (
-        np.asarray(x).reshape(-1, x.shape[-1]) for x in found[kind]
-      )
+      features = np.asarray(found[kind][0]).reshape(-1, inception.FEATURES)
       places, counts = places.reshape(-1), counts.reshape(-1)
       if not np.isfinite(features[counts]).all():
         raise InputError('the Inception weights give features of NaN or inf')
-      self.gaussians[kind] = self.gaussians[kind].merge(
-        Gaussian.from_values(features, counts)
-      )
-      for state, values, is_kept in (
-        (self._logits, logits, self._scores),
-        (self._features, features, self._keeps),
-      ):
-        if is_kept:
-          new = Rows.from_values(places, values, counts)
-          state[kind] = state[kind].merge(new)
+      if self._keeps:
+        new = Rows.from_values(places, features, counts)
+        self._features[kind] = self._features[kind].merge(new)
+      else:
+        part = Gaussian.from_values(features, counts)
+        self._sums[kind] = self._sums[kind].merge(part)
+    logits = Rows.from_values(rows, np.asarray(found[WHOLE][1]), counted)
+    self._logits = self._logits.merge(logits)
+
+  def statistics(self) -> Originals:
+    """Returns the statistics of the features of each kind."""
+    return {
+      kind: statistics_of(self._features[kind])
+      if self._keeps
+      else Statistics(self._sums[kind], None)
+      for kind in KINDS
+    }
 
   def metrics(
     self,
-    originals: Gaussians,
+    originals: Originals,
     extractor: Extractor | None,
     people: Int[np.ndarray, ' n'],
   ) -> tuple[Metrics, Intervals, dict[str, str]]:
@@ -223,47 +249,104 @@ class Distribution:
       originals: statistics of the originals.
       extractor: the network.
       people: the person of each row.
+
+    Raises:
+      InputError: the originals are not those of these images.
     """
-    values: Metrics = {}
-    for kind in KINDS:
-      values |= {f'fid{kind}': None, f'inception_score{kind}': None}
+    known = [
+      f'{name}{kind}'
+      for name in _NAMES
+      for kind in (KINDS if name != _SCORE else (WHOLE,))
+    ]
+    values: Metrics = dict.fromkeys(known)
     if extractor is None:
       return values, {}, dict.fromkeys(values, NO_WEIGHTS)
-    intervals: Intervals = {}
     skipped = {} if extractor.verified else dict.fromkeys(values, UNVERIFIED)
+    intervals: Intervals = {}
+    mine = self.statistics()
     for kind in KINDS:
-      distance, end = f'fid{kind}', ''
-      if not extractor.verified:
-        distance, end = f'frechet_distance{kind}', '_unverified'
-      fid, limit = f'{distance}{end}', f'{distance}_infinity{end}'
-      score = f'inception_score{kind}{end}'
-      names = fid, limit, score, f'{score}_std'
-      values |= dict.fromkeys(names)
-      count = len(self._logits[kind])
-      if count < SPLITS:
-        reason = TOO_FEW.format(SPLITS) if count else NOTHING[kind]
-        skipped |= dict.fromkeys(names[2:], reason)
-      else:
-        logits = shuffled(self._logits[kind].ordered()[1])
-        values[score], values[f'{score}_std'] = inception_score(logits)
-      ours, theirs = self.gaussians[kind], originals[kind]
-      if min(ours.count, theirs.count) < 2:
-        reason = TOO_FEW.format(2) if ours.count else NOTHING[kind]
-        skipped |= dict.fromkeys(names[:2], reason)
-        continue
-      values[fid] = found = frechet_distance(theirs, ours)
-      if not self._keeps:
-        skipped[limit] = TOO_MANY.format(KEPT)
-        continue
-      target = frechet_sampling.Target(theirs)
-      rows, vectors = self._features[kind].ordered()
-      owners = people[rows if kind == WHOLE else rows // HOLES]
-      spread = frechet_sampling.deviation(target, vectors, owners)
-      if spread is not None:
-        reach = frechet_sampling.DEVIATIONS * spread
-        intervals[fid] = [found - reach, found + reach]
-      if len(vectors) < ENOUGH_FOR_LIMIT:
-        skipped[limit] = TOO_FEW.format(f'{ENOUGH_FOR_LIMIT:,}')
-      else:
-        values[limit] = frechet_sampling.limit(target, vectors)
+      owners = people if kind == WHOLE else np.repeat(people, HOLES)
+      found, bounds, reasons = _compared(
+        originals[kind], mine[kind], owners, NOTHING[kind]
+      )
+      for name in found.keys() | reasons.keys():
+        title = _title(name, kind, extractor.verified)
+        values[title] = found.get(name)
+        if name in reasons:
+          skipped[title] = reasons[name]
+        if name in bounds:
+          intervals[title] = bounds[name]
+    score = _title(_SCORE, WHOLE, extractor.verified)
+    values |= dict.fromkeys((score, f'{score}_std'))
+    if (count := len(self._logits)) < SPLITS:
+      reason = TOO_FEW.format(SPLITS) if count else NOTHING[WHOLE]
+      skipped |= dict.fromkeys((score, f'{score}_std'), reason)
+    else:
+      logits = shuffled(self._logits.ordered()[1])
+      values[score], values[f'{score}_std'] = inception_score(logits)
     return values, intervals, skipped
+
+
+def statistics_of(features: Rows) -> Statistics:
+  """Returns the statistics of features that are all kept."""
+  if not len(features):
+    return Statistics(Gaussian.empty(inception.FEATURES), features)
+  _, vectors = features.ordered()
+  everything = np.ones(len(vectors), bool)
+  return Statistics(Gaussian.from_values(vectors, everything), features)
+
+
+def _title(name: str, kind: str, verified: bool) -> str:
+  """Returns the name of a metric in results.json."""
+  name, deviation, _ = name.partition('_std')
+  if verified:
+    return f'{name}{kind}{deviation}'
+  name = _UNVERIFIED_NAMES.get(name, name)
+  return f'{name}{kind}_unverified{deviation}'
+
+
+def _compared(
+  originals: Statistics,
+  results: Statistics,
+  owners: Int[np.ndarray, ' n'],
+  nothing: str,
+) -> tuple[Metrics, Intervals, dict[str, str]]:
+  """Returns metrics of features, intervals, and why metrics are None.
+
+  Args:
+    originals: statistics of the originals.
+    results: statistics of their results.
+    owners: the person of each row.
+    nothing: why there may be no features.
+  """
+  theirs, ours = originals.gaussian, results.gaussian
+  of_features = (_KID, *_SEPARATION, *_COVERAGE)
+  if min(ours.count, theirs.count) < 2:
+    reason = TOO_FEW.format(2) if ours.count else nothing
+    return {}, {}, dict.fromkeys((_FID, *of_features), reason)
+  fid = frechet_distance(theirs, ours)
+  if originals.features is None or results.features is None:
+    reason = TOO_MANY.format(KEPT)
+    return {_FID: fid}, {}, dict.fromkeys(of_features, reason)
+  places, real = originals.features.ordered()
+  rows, made = results.features.ordered()
+  if not np.array_equal(rows, places):
+    raise InputError(OTHERS)
+  found: Metrics = {_FID: fid}
+  intervals: Intervals = {}
+  reasons: dict[str, str] = {}
+  target = frechet_sampling.Target(theirs)
+  spread = frechet_sampling.deviation(target, made, owners[rows])
+  if spread is not None:
+    reach = frechet_sampling.DEVIATIONS * spread
+    intervals[_FID] = [fid - reach, fid + reach]
+  for names, least, compare in (
+    ((_KID, f'{_KID}_std'), 4, kernel_distance),
+    (_SEPARATION, SEPARABLE + 1, discriminative_scores),
+    (_COVERAGE, neighbors.NEIGHBORS + 1, precision_and_recall),
+  ):
+    if len(real) < least:
+      reasons |= dict.fromkeys(names, TOO_FEW.format(f'{least:,}'))
+    else:
+      found |= dict(zip(names, compare(real, made), strict=True))
+  return found, intervals, reasons

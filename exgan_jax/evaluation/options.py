@@ -26,6 +26,8 @@ class Options:
   references: int = 1
   compressor: str | pathlib.Path | None = None
   lpips: str | pathlib.Path | None = None
+  face_landmarker: str | pathlib.Path | None = None
+  face_embedding: str | pathlib.Path | None = None
   inception: str | pathlib.Path | None = None
   unverified_inception: str | pathlib.Path | None = None
   real_statistics: str | pathlib.Path | None = None

@@ -11,7 +11,7 @@ import collections
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -22,12 +22,18 @@ from exgan_jax import contact_sheet
 from exgan_jax.config import Config
 from exgan_jax.data.eval_batches import EvaluationBatch, Listing
 from exgan_jax.evaluation import baselines, metrics
-from exgan_jax.evaluation.collect import Networks, Scores, score_batch
+from exgan_jax.evaluation.collect import (
+  Networks,
+  Scores,
+  score_batch,
+  score_swapped,
+)
+from exgan_jax.evaluation.faces import IDENTITY, Faces
 from exgan_jax.evaluation.gallery import Gallery
 from exgan_jax.evaluation.inception_features import (
   Distribution,
   Extractor,
-  Gaussians,
+  Originals,
 )
 from exgan_jax.evaluation.results import Intervals, Metrics
 from exgan_jax.models import lpips, masks
@@ -37,7 +43,7 @@ from exgan_jax.models.paint import make_paint_step
 from exgan_jax.runtime import sharding
 
 GALLERY_ROWS = 8
-MODEL, SWAPPED, ORIGINAL = 'model', 'swapped', 'original'
+MODEL, ORIGINAL = 'model', 'original'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Found:
   gallery: Gallery
   intervals: dict[str, Intervals] = dataclasses.field(default_factory=dict)
   scores: dict[str, Scores] = dataclasses.field(default_factory=dict)
-  originals: Gaussians | None = None
+  originals: Originals | None = None
 
 
 class PainterEvaluation:
@@ -71,6 +77,7 @@ class PainterEvaluation:
     extractor: the Inception network, if there are weights.
     with_baselines: whether to run the baselines too.
     alexnet: weights of LPIPS, if there are any.
+    faces: finds and recognizes faces, if there are networks for it.
   """
 
   def __init__(
@@ -82,15 +89,18 @@ class PainterEvaluation:
     *,
     with_baselines: bool,
     alexnet: lpips.Weights | None = None,
+    faces: Faces | None = None,
   ):
     self._config, self._mesh, self._extractor = config, mesh, extractor
-    self._alexnet = alexnet
+    self._alexnet, self._faces = alexnet, faces
     self._methods = baselines.BASELINES if with_baselines else {}
     self._paint = jax.jit(sharding.one_by_one(_make_painters(config), mesh))
-    score = functools.partial(score_batch, coder)
-    self._score = jax.jit(
-      sharding.one_by_one(score, mesh),
-      out_shardings=sharding.replicated(mesh),
+    self._score, self._score_swapped = (
+      jax.jit(
+        sharding.one_by_one(functools.partial(score, coder), mesh),
+        out_shardings=sharding.replicated(mesh),
+      )
+      for score in (score_batch, score_swapped)
     )
 
   def __call__(
@@ -100,7 +110,7 @@ class PainterEvaluation:
     batches: Iterable[EvaluationBatch],
     listing: Listing,
     *,
-    originals: Gaussians | None = None,
+    originals: Originals | None = None,
     folder: pathlib.Path | None = None,
   ) -> Found:
     """In-paints and scores all images.
@@ -119,15 +129,14 @@ class PainterEvaluation:
     names = (MODEL, *self._methods)
     scores = {name: Scores() for name in names}
     seen = {
-      name: Distribution(len(listing.filenames), is_original=name == ORIGINAL)
-      for name in (ORIGINAL, *names)
+      name: Distribution(len(listing.filenames)) for name in (ORIGINAL, *names)
     }
     networks = Networks(encoder, self._alexnet)
     gallery = None
     send = functools.partial(sharding.to_device, mesh=self._mesh)
     for batch in batches:
       mask = masks.mask_of(batch.inputs)
-      boxes, has_hole = masks.hole_boxes(mask)
+      boxes, there = masks.hole_boxes(mask)
       painted, swapped = self._paint(
         model, (send(batch.inputs), send(batch.stranger))
       )
@@ -140,33 +149,39 @@ class PainterEvaluation:
         {
           'truth': batch.truth,
           'mask': mask,
+          'boxes': boxes,
+          'there': there,
           'eyes': batch.inputs['eyes'],
-          'irises': metrics.iris_weights(batch.irises, mask.shape[1]),
           'rows': batch.rows,
           'has_truth': batch.has_truth,
           'has_stranger': batch.has_stranger,
-          'has_hole_at': has_hole,
+          **self._places(batch),
         }
       )
-      images = {MODEL: painted, SWAPPED: swapped} | send(others)
-      values = jax.device_get(
-        {
-          name: self._score(networks, shared | {'painted': image})
-          for name, image in images.items()
-        }
+      images = {MODEL: painted} | send(others)
+      looks = self._looks(batch, {MODEL: sharding.local_part(painted)} | others)
+      of_swapped, values = jax.device_get(
+        (
+          self._score_swapped(networks, shared | {'painted': swapped}),
+          {
+            name: self._score(
+              networks, shared | {'painted': image} | send(looks[name])
+            )
+            for name, image in images.items()
+          },
+        )
       )
       of_model = values[MODEL]
       rows, has_truth = of_model['rows'], of_model['has_truth']
       both = has_truth & of_model['has_stranger']
-      scores[MODEL].add(values.pop(SWAPPED), rows, both, '_swapped')
+      scores[MODEL].add_swapped(of_swapped, rows, both)
       for name in names:
         scores[name].add(values[name], rows, has_truth)
       if self._extractor is not None:
         images[ORIGINAL] = shared['truth']
-        sent = send({'boxes': boxes})['boxes']
         for name in names if originals else (ORIGINAL, *names):
-          features = self._extractor.apply(images[name], sent)
-          seen[name].add(features, rows, has_truth, of_model['has_hole_at'])
+          features = self._extractor.apply(images[name], shared['boxes'])
+          seen[name].add(features, rows, has_truth, of_model['there'])
       if gallery is None or folder is not None:
         local = [sharding.local_part(x) for x in (painted, swapped)]
         columns = _columns(batch, mask, *local) | others
@@ -174,9 +189,11 @@ class PainterEvaluation:
         if folder is not None:
           _write_images(folder, batch, columns, mask)
     assert gallery is not None, 'a split has at least one image'
-    originals = originals or seen[ORIGINAL].gaussians
+    originals = originals or seen[ORIGINAL].statistics()
     variant = metrics.ms_ssim_variant(self._config.resolution)
-    skipped = scores[MODEL].skipped(networks)
+    for name in names:
+      scores[name].finish(listing.people)
+    skipped = scores[MODEL].skipped(self._given(encoder))
     found, intervals = {}, {}
     for name in names:
       of_network, spread, reasons = seen[name].metrics(
@@ -186,6 +203,48 @@ class PainterEvaluation:
       intervals[name] = scores[name].intervals(listing.people) | spread
       skipped |= reasons
     return Found(found, skipped, gallery, intervals, scores, originals)
+
+  def _places(self, batch: EvaluationBatch) -> dict[str, np.ndarray]:
+    """Returns the weights of pixels of irises and lids.
+
+    The records' irises are used where they are known.
+    """
+    irises, places = batch.irises, {}
+    if self._faces:
+      found = self._faces.places(batch.truth, batch.has_truth)
+      irises = np.where(np.isnan(irises), found['irises'], irises)
+      places['lids'] = found['lids']
+    side = self._config.resolution
+    return places | {'irises': metrics.iris_weights(irises, side, side)}
+
+  def _looks(
+    self, batch: EvaluationBatch, images: Mapping[str, np.ndarray]
+  ) -> dict[str, dict[str, np.ndarray]]:
+    """Returns what is measured of faces, by method."""
+    if not self._faces:
+      return {name: {} for name in images}
+    others = {
+      IDENTITY[1]: batch.shown['reference'],
+      IDENTITY[2]: batch.stranger['reference'],
+    }
+    looks = {}
+    for name, image in images.items():
+      found = self._faces.compare(batch.truth, image, batch.has_truth, others)
+      if (control := found.get(IDENTITY[2])) is not None:
+        control[~batch.has_stranger] = np.nan
+      looks[name] = found
+    return looks
+
+  def _given(self, encoder: Params | None) -> set[str]:
+    """Returns which of `measures.NEEDS` there are."""
+    given = {
+      'lpips': self._alexnet,
+      'compressor': encoder,
+      'landmarker': self._faces,
+      'irises': self._faces,
+      'embedding': self._faces and self._faces.recognizes,
+    }
+    return {'masks', *(name for name, one in given.items() if one)}
 
 
 def _make_painters(config: Config) -> Callable:

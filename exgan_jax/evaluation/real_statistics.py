@@ -1,8 +1,7 @@
 """Inception statistics of the original images, computed once and kept.
 
-A file holds the sums of `inception_features.Distribution` over the originals
-of a split, and the provenance of those sums. It is used only where the
-provenance is the same.
+A file holds the features of the originals of a split, or of very many their
+sums, and what they were computed from. It is used only where that is the same.
 """
 
 from __future__ import annotations
@@ -19,16 +18,24 @@ import numpy as np
 from exgan_jax import files
 from exgan_jax.errors import InputError
 from exgan_jax.evaluation import inception
-from exgan_jax.evaluation.inception_features import KINDS, Gaussians
+from exgan_jax.evaluation.inception_features import (
+  HOLES,
+  KEPT,
+  KINDS,
+  Originals,
+  Statistics,
+  statistics_of,
+)
+from exgan_jax.evaluation.metrics import Rows
 from exgan_jax.evaluation.metrics.frechet import Gaussian
 from exgan_jax.face_records.cached_file import cache_folder
 from exgan_jax.runtime import processes
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-# Both kinds, each stored as sums of products or as vectors.
-MAX_BYTES = 5 * 8 * inception.FEATURES**2
+FORMAT = 2
+# The features of images and of their holes; sums take less.
+MAX_BYTES = (1 + HOLES) * KEPT * (4 * inception.FEATURES + 8) + 2**20
 _PROVENANCE = 'provenance'
 
 
@@ -56,7 +63,7 @@ class Store:
   def _text(self) -> str:
     return json.dumps({'format': FORMAT} | self.provenance, sort_keys=True)
 
-  def load(self) -> Gaussians | None:
+  def load(self) -> Originals | None:
     """Reads the statistics; returns None unless every process finds them.
 
     Raises:
@@ -72,7 +79,7 @@ class Store:
         logger.warning('%s; recomputing it', error)
     return found if processes.all_of(found is not None) else None
 
-  def _read(self) -> Gaussians:
+  def _read(self) -> Originals:
     arrays = files.read_npz(self.path, MAX_BYTES, 'Inception statistics')
     try:
       found = json.loads(str(arrays.pop(_PROVENANCE)))
@@ -87,25 +94,31 @@ class Store:
           ' file'
         )
     try:
-      return {kind: _gaussian(arrays, kind) for kind in KINDS}
+      return {kind: _statistics(arrays, kind) for kind in KINDS}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
       raise InputError(f'{self.path} holds no Inception statistics') from error
 
-  def save(self, gaussians: Gaussians) -> None:
+  def save(self, originals: Originals) -> None:
     """Writes the statistics from the first process, unless they are empty.
 
     Raises:
       OSError: the named file cannot be written.
     """
-    fewest = min(gaussian.count for gaussian in gaussians.values())
+    fewest = min(one.gaussian.count for one in originals.values())
     if not fewest or not processes.is_first():
       return
     arrays = {_PROVENANCE: np.asarray(self._text)}
-    for kind, gaussian in gaussians.items():
-      arrays[f'{kind}/count'] = np.asarray(gaussian.count, np.int64)
-      for part in ('total', 'products', 'vectors'):
-        if (array := getattr(gaussian, part)) is not None:
-          arrays[f'{kind}/{part}'] = array
+    for kind, one in originals.items():
+      if one.features is not None:
+        rows, features = one.features.ordered()
+        parts = {'rows': rows.astype(np.int64), 'features': features}
+      else:
+        parts = {
+          'count': np.asarray(one.gaussian.count, np.int64),
+          'total': one.gaussian.total,
+          'products': one.gaussian.all_products(),
+        }
+      arrays |= {f'{kind}/{name}': array for name, array in parts.items()}
     try:
       files.write_npz(self.path, arrays)
     except OSError as error:
@@ -114,24 +127,28 @@ class Store:
       logger.warning('cannot write %s: %s', self.path, error.strerror)
 
 
-def _gaussian(arrays: dict[str, np.ndarray], kind: str) -> Gaussian:
-  """Checks and assembles the sums of one kind.
+def _statistics(arrays: dict[str, np.ndarray], kind: str) -> Statistics:
+  """Checks and assembles the statistics of one kind.
 
   Raises:
     KeyError, TypeError, ValueError: an array is missing or wrong.
   """
   size = inception.FEATURES
-  count = int(arrays[f'{kind}/count'])
 
-  def checked(name: str, *shape: int) -> np.ndarray:
+  def checked(name: str, dtype: type, *shape: int) -> np.ndarray:
     array = arrays[f'{kind}/{name}']
-    if array.shape != shape or array.dtype != np.float64:
+    if array.shape != shape or array.dtype != dtype:
       raise ValueError(f'{name} is {array.dtype} {array.shape}')
     if not np.isfinite(array).all():
       raise ValueError(f'{name} is not finite')
     return array
 
-  total = checked('total', size)
-  if count > size:
-    return Gaussian(count, total, checked('products', size, size), None)
-  return Gaussian(count, total, None, checked('vectors', count, size))
+  if f'{kind}/features' in arrays:
+    count = len(arrays[f'{kind}/rows'])
+    rows = checked('rows', np.int64, count)
+    features = checked('features', np.float32, count, size)
+    return statistics_of(Rows((rows,), (features,)))
+  count = int(arrays[f'{kind}/count'])
+  total = checked('total', np.float64, size)
+  products = checked('products', np.float64, size, size)
+  return Statistics(Gaussian(count, total, products, None), None)

@@ -50,7 +50,8 @@ class Results(_Saved):
     metrics: `l1`, `l1_hole` (images in [0, 1]), `ms_ssim` (1 - MS-SSIM),
       `ms_ssim_variant`, `fid` and `inception_score` (with `_std`, over ten
       splits); None if not computed. With weights other than the published ones,
-      `frechet_distance_unverified` and `inception_score_unverified`.
+      `frechet_distance_unverified` and `inception_score_unverified`. All others
+      are defined in docs/evaluation.md, among them:
       How much the reference matters: `l1_hole_swapped`, with a stranger's
       reference, and its ratio to `l1_hole`; `code_distance`, between the codes
       of the painted and the true eyes; `iris_delta_e`, the median CIEDE2000
@@ -146,8 +147,8 @@ def _format(title: str, columns: dict[str, Metrics]) -> str:
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>16}' for cell in shown))
   if variant := first.get('ms_ssim_variant'):
     lines.append(
-      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}). Lower is better,'
-      "\nexcept with a stranger's reference (swapped)."
+      f'Images in [0, 1]; ms_ssim is 1 - MS-SSIM ({variant}).'
+      '\n`exgan report` says what is good.'
     )
   return '\n'.join(lines)
 

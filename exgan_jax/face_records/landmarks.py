@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -107,22 +108,31 @@ class FaceLandmarker:
     `eyes` are the centers of the irises, `closed` is the larger blink score,
     and `opened` is 1 - `closed`.
     """
-    height, width = image.shape[:2]
-    with quiet_stderr():
-      result = self._landmarker.detect(self._image(np.ascontiguousarray(image)))
+    result = self._result(image)
     faces = []
     for points, shapes in zip(
       result.face_landmarks, result.face_blendshapes, strict=True
     ):
       scores = {shape.category_name: float(shape.score) for shape in shapes}
       left, right = (scores[name] for name in _BLINKS)
-      face = face_from_landmarks(
-        # z is in units of the width, and decreases towards the camera.
-        np.array([(p.x * width, p.y * height, p.z * width) for p in points]),
-        (left, right),
-      )
-      faces.append(face)
+      faces.append(face_from_landmarks(_solid(points, image), (left, right)))
     return sorted(faces, key=lambda face: -face.width)
+
+  def mesh(
+    self, image: UInt8[np.ndarray, 'h w 3']
+  ) -> Float[np.ndarray, '478 2'] | None:
+    """Returns x and y in pixels of the largest face's points, if there is one.
+
+    The points are in MediaPipe's order.
+    """
+    found = [
+      _solid(x, image)[:, :2] for x in self._result(image).face_landmarks
+    ]
+    return max(found, key=lambda x: np.ptp(x[:, 0]), default=None)
+
+  def _result(self, image: UInt8[np.ndarray, 'h w 3']) -> Any:
+    with quiet_stderr():
+      return self._landmarker.detect(self._image(np.ascontiguousarray(image)))
 
   def close(self) -> None:
     """Frees the network."""
@@ -134,6 +144,12 @@ class FaceLandmarker:
 
   def __exit__(self, *_) -> None:
     self.close()
+
+
+def _solid(points: Any, image: np.ndarray) -> Float[np.ndarray, '478 3']:
+  """Converts to pixels; z is also in units of the width."""
+  height, width = image.shape[:2]
+  return np.array([(p.x * width, p.y * height, p.z * width) for p in points])
 
 
 def outlive_exit(network) -> None:

@@ -55,6 +55,12 @@ class AlignedFace:
   around: Photograph
   origin: np.ndarray
 
+  @property
+  def points(self) -> Float[np.ndarray, '3 2']:
+    """The eyes and the mouth, (x, y) in the square."""
+    points = np.array([*self.face.eyes, self.face.mouth])
+    return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+
   def at(
     self, resolution: int
   ) -> tuple[

@@ -13,8 +13,8 @@ from jaxtyping import UInt8
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.alignment import Face
+from exgan_jax.face_records.embedding import OnnxEmbedding
 from exgan_jax.photo import faces, reader, references, scene
-from exgan_jax.photo.embedding import OnnxEmbedding
 from exgan_jax.photo.face_search import FaceFinder
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.painter import Painter, restore
@@ -198,7 +198,7 @@ class Inpainter:
       aligned,
       alone,
       surroundings,
-      embedding=self._embed and self._embed(aligned),
+      embedding=self._embed and self._embed(aligned.square, aligned.points),
     )
 
   def open_eyes(

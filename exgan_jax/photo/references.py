@@ -42,7 +42,8 @@ _REASONS = {
   'you': 'assumed to be the same person',
 }
 
-Embed = Callable[[AlignedFace], np.ndarray]
+# From a picture, and the eyes and the mouth of a face in it.
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

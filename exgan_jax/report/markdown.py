@@ -10,10 +10,7 @@ from exgan_jax.report import columns
 from exgan_jax.report.sections import Section
 from exgan_jax.report.tables import Table
 
-_DIRECTION = (
-  "Lower is better, except with a stranger's reference, for the Inception Score"
-  ' and for an AUC. '
-)
+_DIRECTION = '↓ lower is better, ↑ higher is, → nearest to the number is. '
 
 
 def render(sections: Sequence[Section], pictures: Sequence[list[str]]) -> str:
@@ -56,7 +53,9 @@ def _section(section: Section, pictures: Sequence[str]) -> str:
 
 
 def _table(table: Table) -> list[str]:
-  titles = ' | '.join(column.title for column in table.columns)
+  titles = ' | '.join(
+    f'{column.title} {column.arrow}'.strip() for column in table.columns
+  )
   note = table.note
   if table.has_paper:
     source = f'[{columns.PAPER}]({columns.PAPER_URL})'

@@ -205,8 +205,8 @@ def _cells(column: Column, lines: Sequence[Line]) -> list[Cell]:
     if one and line.kind != 'paper'
   }
   best = None
-  if column.better and len(ours) > 1:
-    best = max(ours) if column.better > 0 else min(ours)
+  if column.best is not None and len(ours) > 1:
+    best = min(ours, key=column.badness)
   baselines = [line for line in lines if line.is_model(BASELINE)]
   base = baselines[0].summary(column.metric) if baselines else None
   cells = []

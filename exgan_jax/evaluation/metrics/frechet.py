@@ -62,7 +62,7 @@ class Gaussian:
     if self.vectors is not None and other.vectors is not None:
       both = np.concatenate([self.vectors, other.vectors])
       return self._of(total, both)
-    products = self._products() + other._products()
+    products = self.all_products() + other.all_products()
     return Gaussian(self.count + other.count, total, products, None)
 
   def mean(self) -> Float[np.ndarray, ' d']:
@@ -86,7 +86,9 @@ class Gaussian:
     if self.vectors is not None:
       centered = self.vectors - self.mean()
       return centered.T / np.sqrt(self.count - 1)
-    scatter = self._products() - np.outer(self.total, self.total) / self.count
+    scatter = (
+      self.all_products() - np.outer(self.total, self.total) / self.count
+    )
     covariance = scatter / (self.count - 1)
     try:
       return np.linalg.cholesky(covariance)
@@ -95,7 +97,8 @@ class Gaussian:
       values, axes = np.linalg.eigh(covariance)
       return axes * np.sqrt(np.maximum(values, 0.0))
 
-  def _products(self) -> Float[np.ndarray, 'd d']:
+  def all_products(self) -> Float[np.ndarray, 'd d']:
+    """Returns the sum of the outer products."""
     if self.vectors is not None:
       return self.vectors.T @ self.vectors
     assert self.products is not None

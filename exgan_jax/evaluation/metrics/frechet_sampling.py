@@ -1,12 +1,8 @@
-"""The spread of a Fréchet distance, and its limit for infinitely many images.
+"""The spread of a Fréchet distance.
 
-The distance of a sample is biased upwards, roughly by a constant divided by the
-number of images. The limit is therefore extrapolated by a line through the
-distances of smaller samples over the inverse of their size (Chong and Forsyth,
-"Effectively Unbiased FID and Inception Score and Where to Find Them", CVPR
-2020). A bootstrap resample repeats images and is biased further, so percentiles
-are not used: the interval is the distance plus and minus 1.96 standard
-deviations over the resamples.
+The distance of a sample is biased upwards, and that of a bootstrap resample,
+which repeats images, even more. So percentiles are not used: the interval is
+the distance plus and minus 1.96 standard deviations over the resamples.
 """
 
 from __future__ import annotations
@@ -18,9 +14,6 @@ from exgan_jax.evaluation.metrics import bootstrap
 from exgan_jax.evaluation.metrics.frechet import Gaussian
 
 RESAMPLES = 20
-POINTS = 15
-# Size of the smallest sample: a tenth of the images, clamped to these.
-SMALLEST, LARGEST = 2000, 5000
 DEVIATIONS = 1.96
 
 
@@ -64,26 +57,3 @@ def deviation(
     for counts in bootstrap.resamples(people, RESAMPLES)
   ]
   return float(np.std(distances, ddof=1))
-
-
-def limit(
-  target: Target,
-  vectors: Float[np.ndarray, 'n d'],
-  smallest: int | None = None,
-) -> float:
-  """Returns the distance extrapolated to infinitely many images.
-
-  Args:
-    target: the originals.
-    vectors: features of all results.
-    smallest: size of the smallest sample; by default as in the paper's code.
-  """
-  if smallest is None:
-    smallest = min(LARGEST, max(len(vectors) // 10, SMALLEST))
-  sizes = np.linspace(smallest, len(vectors), POINTS).astype(int)
-  rng = np.random.default_rng(bootstrap.SEED)
-  distances = [
-    target.distance(vectors[rng.permutation(len(vectors))[:size]])
-    for size in sizes
-  ]
-  return float(np.polyfit(1 / sizes, distances, 1)[1])

@@ -22,14 +22,14 @@ _TO_XYZ = (
 )
 
 
-def iris_delta_e(
+def color_distance(
   original: Int[np.ndarray, '*n 4'], result: Int[np.ndarray, '*n 4']
 ) -> Float[np.ndarray, '*n']:
   """Returns the CIEDE2000 distance between the colors of irises.
 
   Args:
-    original: output of `iris_sums` for the original.
-    result: output of `iris_sums` for the result.
+    original: output of `color_sums` for the original.
+    result: output of `color_sums` for the result.
 
   Returns:
     One float64 distance per iris; NaN if its position is not known.
@@ -38,13 +38,13 @@ def iris_delta_e(
 
 
 def color(sums: Int[np.ndarray, '*n 4']) -> Float[np.ndarray, '*n 3']:
-  """Returns the mean colors in [0, 1] of `iris_sums`."""
+  """Returns the mean colors in [0, 1] of `color_sums`."""
   total = np.where(sums[..., 3:] > 0, 255.0 * sums[..., 3:], np.nan)
   return sums[..., :3] / total
 
 
 def iris_weights(
-  irises: Float[np.ndarray, 'b 2 3'], side: int
+  irises: Float[np.ndarray, 'b 2 3'], height: int, width: int
 ) -> UInt8[np.ndarray, 'b 2 h w']:
   """Returns the weights of pixels for the color of an iris, on the host.
 
@@ -53,23 +53,24 @@ def iris_weights(
 
   Args:
     irises: x, y and radius in pixels of the left and the right iris.
-    side: side of the square images in pixels.
+    height: height of the images in pixels.
+    width: their width.
 
   Returns:
     Weights up to 255; all 0 for an iris whose position is not known.
   """
-  weights = np.zeros((*irises.shape[:2], side, side), np.uint8)
-  index = np.arange(side)
+  weights = np.zeros((*irises.shape[:2], height, width), np.uint8)
+  columns, rows = np.arange(width)[None, :], np.arange(height)[:, None]
   for place in np.argwhere(np.isfinite(irises).all(axis=-1)):
     x, y, radius = irises[tuple(place)].astype(np.float64)
-    across, down = (index[None, :] - x) / radius, (index[:, None] - y) / radius
+    across, down = (columns - x) / radius, (rows - y) / radius
     ring = (np.hypot(across, down) - 0.66) / 0.2
     weight = np.exp(-(ring**2) - (down / 0.45) ** 4)
     weights[tuple(place)] = np.round(255 * weight)
   return weights
 
 
-def iris_sums(
+def color_sums(
   image: UInt8[Array, 'b h w 3'], weights: UInt8[Array, 'b 2 h w']
 ) -> Int[Array, 'b 2 4']:
   """Returns the weighted sums of the colors of each iris.

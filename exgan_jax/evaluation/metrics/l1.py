@@ -16,11 +16,6 @@ def l1_per_image(
   return _mean_of(_difference(original, result), original[0].size)
 
 
-def has_hole(mask: Bool[Array, 'b h w 1']) -> Bool[Array, ' b']:
-  """Returns which images have a hole."""
-  return mask.any(axis=(1, 2, 3))
-
-
 def l1_hole_per_image(
   original: UInt8[Array, 'b h w c'],
   result: UInt8[Array, 'b h w c'],
@@ -38,7 +33,7 @@ def l1_hole_per_image(
 
   Returns:
     One error per image, for values in [0, 1]; a meaningless 0 for an image
-    without a hole (see `has_hole`).
+    without a hole.
   """
   error = jnp.where(mask, _difference(original, result), 0)
   pixels = mask.sum(axis=(1, 2, 3), dtype=jnp.uint32)

@@ -45,9 +45,8 @@ def ms_ssim_distance_per_image(
   original: Float[Array, 'b h w c'],
   result: Float[Array, 'b h w c'],
   variant: str,
-  hole: Float[Array, 'b h w 1'] | None = None,
 ) -> Float[Array, ' b']:
-  """Returns 1 - MS-SSIM of each image, or of its hole.
+  """Returns 1 - MS-SSIM of each image.
 
   Negative terms are clamped at 0, so the distance of finite images is never
   NaN. Before halving, odd sides are padded by their last row or column, as in
@@ -57,12 +56,9 @@ def ms_ssim_distance_per_image(
     original: images with values in [0, 1].
     result: images to score, in the same range.
     variant: `standard` or `shrinking`; see the module.
-    hole: 1 in the hole, 0 elsewhere. If given, the weight of a window is the
-      part of it, under its own weights, that is in the hole.
 
   Returns:
-    One distance per image, in [0, 1]; with `hole`, a meaningless 0 for an
-    image without a hole.
+    One distance per image, in [0, 1].
   """
   # An offset does not change variances, and small values have small rounding
   # errors.
@@ -72,8 +68,7 @@ def ms_ssim_distance_per_image(
   for scale in range(len(_WEIGHTS)):
     if scale:
       x, y = _halve(x), _halve(y)
-      hole = hole if hole is None else _halve(hole)
-    ssim, contrast = _deficits(x, y, offset, hole)
+    ssim, contrast = _deficits(x, y, offset)
     deficits.append(ssim if scale == len(_WEIGHTS) - 1 else contrast)
   deficit = jnp.stack(deficits, axis=1)
   if variant == 'shrinking':
@@ -111,7 +106,6 @@ def _deficits(
   x: Float[Array, 'b h w c'],
   y: Float[Array, 'b h w c'],
   offset: Float[Array, 'b 1 1 c'],
-  hole: Float[Array, 'b h w 1'] | None,
 ) -> tuple[Float[Array, 'b c'], Float[Array, 'b c']]:
   """Returns 1 - SSIM and 1 - contrast, averaged over a scale's windows."""
   s, d = x + y, x - y
@@ -125,14 +119,7 @@ def _deficits(
   mean_s = mean_s + 2 * offset
   luminance = mean_d**2 / ((mean_s**2 + mean_d**2) / 2 + _C1)
   ssim = luminance + contrast - luminance * contrast
-  if hole is None:
-    return ssim.mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
-  weight = _blur(hole)
-  total = jnp.maximum(weight.sum(axis=(1, 2)), jnp.finfo(weight.dtype).tiny)
-  return (
-    (weight * ssim).sum(axis=(1, 2)) / total,
-    (weight * contrast).sum(axis=(1, 2)) / total,
-  )
+  return ssim.mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
 
 
 def _halve(x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 c']:

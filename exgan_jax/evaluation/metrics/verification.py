@@ -1,4 +1,4 @@
-"""The verification AUC: how well codes separate identities."""
+"""Areas under ROC curves: how well similarities tell people apart."""
 
 from __future__ import annotations
 
@@ -47,3 +47,18 @@ def verification_auc(
     return None
   below = np.cumsum(other) - other
   return float((same * (below + other / 2)).sum() / pairs)
+
+
+def area(
+  same: Float[np.ndarray, ' n'], other: Float[np.ndarray, ' m']
+) -> float | None:
+  """Returns the probability that a value of `same` is above one of `other`.
+
+  Ties count half. None if either has no values.
+  """
+  if not same.size or not other.size:
+    return None
+  other = np.sort(other)
+  below = np.searchsorted(other, same, 'left').astype(np.float64)
+  above = np.searchsorted(other, same, 'right')
+  return float((below + above).mean() / (2 * len(other)))

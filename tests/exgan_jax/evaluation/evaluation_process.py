@@ -12,7 +12,7 @@ from exgan_jax import evaluate
 from exgan_jax.evaluation import evaluator as evaluator_lib
 from exgan_jax.evaluation import inception
 from exgan_jax.evaluation.inception_features import Extractor, cut_out
-from exgan_jax.evaluation.metrics import frechet_sampling
+from exgan_jax.evaluation.metrics import frechet_sampling, two_sample
 from exgan_jax.runtime import sharding
 
 
@@ -32,7 +32,9 @@ def _small_network(mesh, *_):
 
   def look_at_one(weights, batch):
     holes = cut_out(
-      jnp.repeat(batch['pictures'], 2, axis=0), batch['boxes'].reshape(-1, 4)
+      jnp.repeat(batch['pictures'], 2, axis=0),
+      batch['boxes'].reshape(-1, 4),
+      inception.SIDE,
     )
     return {
       '': look(batch['pictures']),
@@ -59,6 +61,7 @@ def main(workdir, data_dir, batch_size, output, port=None, index=None):
     jax.distributed.initialize(f'127.0.0.1:{port}', 2, int(index))
   evaluator_lib.make_extractor = _small_network
   frechet_sampling.RESAMPLES = 2
+  two_sample._STEPS = 30
   results = evaluate(
     workdir,
     data_dir,

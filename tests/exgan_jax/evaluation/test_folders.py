@@ -77,7 +77,7 @@ def test_without_masks_there_is_no_hole(tmp_path):
   _fill(tmp_path / 'a', 0, SIZES[2:])
   found = score(tmp_path / 'a', tmp_path / 'a')
   assert found.metrics['l1'] == found.metrics['ms_ssim'] == 0
-  assert found.metrics['l1_hole'] is found.metrics['ms_ssim_hole'] is None
+  assert found.metrics['l1_hole'] is found.metrics['sharpness'] is None
   assert '--masks' in found.skipped['l1_hole']
   assert found.resolution == 64
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exgan_jax.errors import InputError
 from exgan_jax.evaluation import inception, inception_features
 from exgan_jax.evaluation.inception_features import (
   Distribution,
@@ -12,6 +13,8 @@ from exgan_jax.evaluation.inception_features import (
 )
 from exgan_jax.evaluation.metrics import frechet_sampling
 from exgan_jax.evaluation.metrics.frechet import Gaussian, frechet_distance
+from exgan_jax.evaluation.metrics.kernel_distance import kernel_distance
+from exgan_jax.evaluation.metrics.neighbors import precision_and_recall
 from exgan_jax.models import masks
 
 
@@ -20,7 +23,7 @@ def test_crops_are_resized_like_whole_images():
   pictures = rng.integers(0, 256, (3, 64, 50, 3), np.uint8)
   boxes = [[0, 0, 50, 64], [10, 20, 45, 31], [49, 63, 50, 64]]
   boxes = np.array(boxes, np.int32)
-  found = cut_out(pictures, boxes)
+  found = cut_out(pictures, boxes, inception.SIDE)
   for picture, (left, top, right, bottom), resized in zip(
     pictures, boxes, found, strict=True
   ):
@@ -82,7 +85,7 @@ def _network(verified=True):
 def _pair(count, number=None):
   """Returns statistics of originals, and results, all with two holes."""
   everything = np.ones(count, bool), np.ones((count, 2), bool)
-  real = _distribution(_found(count, 0), *everything, 8).gaussians
+  real = _distribution(_found(count, 0), *everything, 8, number).statistics()
   return real, _distribution(_found(count, 1), *everything, 8, number)
 
 
@@ -91,64 +94,78 @@ def test_only_counted_images_count_in_any_batch_size(batch_size):
   counted = np.arange(30) % 7 != 3
   has_hole = np.stack([np.arange(30) % 2 == 0, np.arange(30) % 5 != 0], axis=1)
   one, other = _found(30, 0), _found(30, 1, 0.2)
-  real = _distribution(one, counted, has_hole, 30).gaussians
+  real = _distribution(one, counted, has_hole, 30).statistics()
   seen = _distribution(other, counted, has_hole, batch_size)
   people = np.arange(30) // 3
   values, intervals, skipped = seen.metrics(real, _network(), people)
   for kind, keep in (('', counted), ('_hole', counted[:, None] & has_hole)):
     true, made = (
-      Gaussian.from_values(
-        x[kind][0][keep].reshape(-1, inception.FEATURES),
-        np.ones(keep.sum(), bool),
-      )
-      for x in (one, other)
+      x[kind][0][keep].reshape(-1, inception.FEATURES) for x in (one, other)
     )
-    expected = frechet_distance(true, made)
+    expected = frechet_distance(
+      *(Gaussian.from_values(x, np.ones(len(x), bool)) for x in (true, made))
+    )
     assert values[f'fid{kind}'] == pytest.approx(expected, rel=1e-12)
     low, high = intervals[f'fid{kind}']
     assert low < expected < high
-    assert values[f'inception_score{kind}'] > 1
-    assert values[f'fid{kind}_infinity'] is None
-    assert '4,000 images' in skipped[f'fid{kind}_infinity']
+    known = (
+      *(values[f'kid{kind}'], values[f'kid{kind}_std']),
+      *(values[f'precision{kind}'], values[f'recall{kind}']),
+    )
+    assert known == kernel_distance(true, made) + precision_and_recall(
+      true, made
+    )
+    assert values[f'u_ids{kind}'] is values[f'p_ids{kind}'] is None
+    assert '1,025 images' in skipped[f'p_ids{kind}']
+  assert values['inception_score'] > 1
 
 
-def test_enough_images_have_a_limit(monkeypatch):
-  monkeypatch.setattr(inception_features, 'ENOUGH_FOR_LIMIT', 20)
-  monkeypatch.setattr(frechet_sampling, 'SMALLEST', 10)
-  real, seen = _pair(40)
-  values, _, _ = seen.metrics(real, _network(), np.arange(40))
-  assert values['fid_infinity'] < values['fid']
+def test_enough_images_have_discriminative_scores(monkeypatch):
+  monkeypatch.setattr(inception_features, 'SEPARABLE', 10)
+  real, seen = _pair(12)
+  values, _, _ = seen.metrics(real, _network(), np.arange(12))
+  # Fewer vectors than dimensions are always separable.
+  assert values['u_ids'] == values['p_ids'] == 0
 
 
 def test_features_of_very_many_are_not_kept():
   real, kept = _pair(12)
-  _, many = _pair(12, inception_features.KEPT + 1)
+  sums, many = _pair(12, inception_features.KEPT + 1)
   one, _, _ = kept.metrics(real, _network(), np.arange(12))
-  other, intervals, skipped = many.metrics(real, _network(), np.arange(12))
-  assert one['fid'] == other['fid'] and not intervals
-  assert '20,000' in skipped['fid_infinity']
+  other, intervals, skipped = many.metrics(sums, _network(), np.arange(12))
+  assert one['fid'] == pytest.approx(other['fid'], rel=1e-12) and not intervals
+  assert one['kid'] is not None and other['kid'] is None
+  assert '10,000' in skipped['kid']
 
 
-def test_unverified_weights_give_no_fid():
+def test_unverified_weights_have_names_of_their_own():
   real, seen = _pair(12)
   values, intervals, skipped = seen.metrics(
     real, _network(verified=False), np.arange(12)
   )
-  for kind in ('', '_hole'):
-    assert values[f'fid{kind}'] is values[f'inception_score{kind}'] is None
-    assert {f'fid{kind}', f'inception_score{kind}'} <= skipped.keys()
-    assert values[f'frechet_distance{kind}_unverified'] > 0
-    assert values[f'inception_score{kind}_unverified'] > 1
+  for name in ('fid', 'fid_hole', 'kid_hole', 'precision', 'inception_score'):
+    assert values[name] is None and name in skipped
+  for name in ('frechet_distance', 'frechet_distance_hole', 'inception_score'):
+    assert values[f'{name}_unverified'] > 0
+  for name in ('kernel_distance_hole', 'inception_score'):
+    assert values[f'{name}_unverified_std'] > 0
   assert all(name.endswith('_unverified') for name in intervals)
+
+
+def test_originals_of_other_images_are_refused():
+  real, _ = _pair(12)
+  _, seen = _pair(11)
+  with pytest.raises(InputError, match='of other images'):
+    seen.metrics(real, _network(), np.arange(12))
 
 
 def test_no_images_and_no_weights_are_reasons():
   nothing = np.zeros(4, bool), np.ones((4, 2), bool)
   seen = _distribution(_found(4, 0), *nothing, 4)
   values, intervals, skipped = seen.metrics(
-    seen.gaussians, _network(), np.arange(4)
+    seen.statistics(), _network(), np.arange(4)
   )
   assert set(values.values()) == {None} and not intervals
   assert values.keys() == skipped.keys()
-  _, _, skipped = seen.metrics(seen.gaussians, None, np.arange(4))
+  _, _, skipped = seen.metrics(seen.statistics(), None, np.arange(4))
   assert '--inception' in skipped['fid_hole']

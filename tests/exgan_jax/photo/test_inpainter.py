@@ -231,7 +231,7 @@ def test_says_when_nothing_tells_who_is_who(
 
   assert warned(inpainter, folder)
   assert not warned(inpainter, folder / 'open.png')
-  telling = Inpainter(painters['transfer'], finder, lambda _: np.ones(1))
+  telling = Inpainter(painters['transfer'], finder, lambda *_: np.ones(1))
   assert not warned(telling, folder)
 
 

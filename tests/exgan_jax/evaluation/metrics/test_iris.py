@@ -52,12 +52,12 @@ GREEN = np.array([128, 230, 26]) / 255
 IRISES = np.array([[18.3, 30.6, 7.5], [45.8, 33.2, 8.0]], np.float32)
 
 _ciede2000 = iris.ciede2000
-_sums = jax.jit(metrics.iris_sums)
+_sums = jax.jit(metrics.color_sums)
 
 
 def _sums_of(pictures, irises):
   levels = np.round(255 * pictures).astype(np.uint8)
-  return np.asarray(_sums(levels, metrics.iris_weights(irises, SIDE)))
+  return np.asarray(_sums(levels, metrics.iris_weights(irises, SIDE, SIDE)))
 
 
 def _iris_color(pictures, irises):
@@ -65,7 +65,7 @@ def _iris_color(pictures, irises):
 
 
 def _delta_e(original, result, irises):
-  return metrics.iris_delta_e(
+  return metrics.color_distance(
     *(_sums_of(x, irises) for x in (original, result))
   )
 

@@ -38,7 +38,6 @@ def test_l1_hole_by_hand():
     [0.4 / 3, 0.1, 0.0],
     rtol=1e-6,
   )
-  np.testing.assert_array_equal(metrics.has_hole(mask), [True, True, False])
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 4, 11, 16])
@@ -53,11 +52,11 @@ def test_not_a_bit_depends_on_the_batch_size(batch_size):
   for start in range(0, 11, batch_size):
     rows = np.arange(start, start + batch_size)
     batch = [array[rows % 11] for array in (original, result, mask)]
-    counted = (rows < 11) & np.asarray(metrics.has_hole(batch[2]))
+    counted = (rows < 11) & batch[2].any(axis=(1, 2, 3))
     total = total.merge(metrics.Rows.from_values(rows, step(*batch), counted))
   assert len(total) == 10
   assert total.mean() == pytest.approx(expected, rel=1e-7)
-  counted = np.asarray(metrics.has_hole(mask))
+  counted = mask.any(axis=(1, 2, 3))
   at_once = step(original, result, mask)
   whole = metrics.Rows.from_values(np.arange(11), at_once, counted)
   assert total.mean() == whole.mean()

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from exgan_jax.errors import InputError
-from exgan_jax.photo import embedding, faces, photograph
+from exgan_jax.face_records import embedding
+from exgan_jax.photo import faces, photograph
 
 
 @pytest.fixture(scope='module')
@@ -19,11 +20,10 @@ def aligned():
   for number, person in enumerate((5, 8)):
     size = (200 + number, 220)
     image = finder.draw(size, (person, 1, False))
-    found.append(
-      faces.align_face(
-        photograph.from_array(image), image, finder.faces[size][0]
-      )
+    face = faces.align_face(
+      photograph.from_array(image), image, finder.faces[size][0]
     )
+    found.append((face.square, face.points))
   return found
 
 
@@ -55,11 +55,11 @@ def _network(path, *before):
 
 def test_a_network_sees_the_face_where_it_expects_it(aligned, tmp_path):
   embed = embedding.OnnxEmbedding(_network(tmp_path / 'n.onnx'))
-  ours, other = map(embed, aligned)
+  ours, other = (embed(*face) for face in aligned)
   assert ours.shape == (48,) and np.linalg.norm(ours) == pytest.approx(1)
   assert ours @ other < 0.999
   # By hand: the mean colors of the parts of the face, in [-1, 1].
-  square = embedding.arcface_square(aligned[0]).astype(np.float32)
+  square = embedding.arcface_square(*aligned[0]).astype(np.float32)
   parts = square.reshape(4, 28, 4, 28, 3).mean(axis=(1, 3)) / 127.5 - 1
   expected = np.moveaxis(parts, -1, 0).ravel()
   np.testing.assert_allclose(
@@ -67,18 +67,18 @@ def test_a_network_sees_the_face_where_it_expects_it(aligned, tmp_path):
   )
 
 
-def test_one_that_normalises_by_itself_is_given_levels(aligned, tmp_path):
+def test_one_that_normalizes_by_itself_is_given_levels(aligned, tmp_path):
   plain = embedding.OnnxEmbedding(_network(tmp_path / 'plain.onnx'))
   before = (
     helper.make_node('Sub', ['x', 'm'], ['c']),
     helper.make_node('Mul', ['c', 's'], ['n']),
   )
   inside = embedding.OnnxEmbedding(_network(tmp_path / 'own.onnx', *before))
-  np.testing.assert_allclose(plain(aligned[0]), inside(aligned[0]), atol=1e-3)
+  np.testing.assert_allclose(plain(*aligned[0]), inside(*aligned[0]), atol=1e-3)
 
 
 def test_the_eyes_lie_where_arcface_has_them(aligned):
-  square = embedding.arcface_square(aligned[0])
+  square = embedding.arcface_square(*aligned[0])
   assert square.shape == (112, 112, 3)
   # Irises are darker than the skin between them.
   grey = square.mean(axis=-1)

@@ -6,11 +6,10 @@ import os
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from exgan_jax import files
 from exgan_jax.errors import InputError
-from exgan_jax.photo.faces import AlignedFace
 
 # Where ArcFace's and SFace's networks expect the eyes and the middle of the
 # mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
@@ -19,9 +18,9 @@ _TEMPLATE = np.array(
   [[38.29, 51.70], [73.53, 51.50], [56.14, 92.29]], np.float32
 )
 _LARGEST_FILE = 2**30
-# Layers that a network begins with if it normalises its pictures itself, as
+# Layers that a network begins with if it normalizes its pictures itself, as
 # SFace does; others, as ArcFace's, take [-1, 1].
-_NORMALISING = ('NaryEltwise', 'Eltwise', 'Scale', 'Power')
+_NORMALIZING = ('NaryEltwise', 'Eltwise', 'Scale', 'Power')
 
 
 class OnnxEmbedding:
@@ -29,7 +28,7 @@ class OnnxEmbedding:
 
   Args:
     path: of the file. It takes RGB [1, 3, 112, 112], in [-1, 1] or in levels
-      that it normalises itself, and gives one vector.
+      that it normalizes itself, and gives one vector.
 
   Raises:
     InputError: there is no such file, or it holds another network.
@@ -43,33 +42,41 @@ class OnnxEmbedding:
       first = self._network.getLayer(
         self._network.getLayerId(self._network.getLayerNames()[0])
       )
-      self._centre = 0.0 if first.type in _NORMALISING else 127.5
+      self._center = 0.0 if first.type in _NORMALIZING else 127.5
       self._vector(np.zeros((_SIDE, _SIDE, 3), np.uint8))
     except (cv2.error, IndexError) as error:
       raise InputError(
         f'{path} is not an ONNX network of 112 px faces'
       ) from error
 
-  def __call__(self, face: AlignedFace) -> np.ndarray:
-    """Returns a float32 vector of length one."""
-    vector = self._vector(arcface_square(face))
+  def __call__(
+    self, image: UInt8[np.ndarray, 'h w 3'], points: Float[np.ndarray, '3 2']
+  ) -> Float[np.ndarray, ' d']:
+    """Returns a float32 vector of length one.
+
+    Args:
+      image: sRGB.
+      points: x and y in pixels of the left eye, the right eye and the mouth.
+
+    Raises:
+      InputError: the points coincide.
+    """
+    vector = self._vector(arcface_square(image, points))
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
   def _vector(self, image: UInt8[np.ndarray, '112 112 3']) -> np.ndarray:
-    scale = 1 / self._centre if self._centre else 1.0
+    scale = 1 / self._center if self._center else 1.0
     self._network.setInput(
-      cv2.dnn.blobFromImage(image, scale, (_SIDE, _SIDE), (self._centre,) * 3)
+      cv2.dnn.blobFromImage(image, scale, (_SIDE, _SIDE), (self._center,) * 3)
     )
     return np.asarray(self._network.forward(), np.float32).reshape(-1)
 
 
-def arcface_square(face: AlignedFace) -> UInt8[np.ndarray, '112 112 3']:
+def arcface_square(
+  image: UInt8[np.ndarray, 'h w 3'], points: Float[np.ndarray, '3 2']
+) -> UInt8[np.ndarray, '112 112 3']:
   """The face where networks of ArcFace's kind expect it."""
-  points = np.array([*face.face.eyes, face.face.mouth])
-  points = points @ face.matrix[:, :2].T + face.matrix[:, 2]
   matrix, _ = cv2.estimateAffinePartial2D(points.astype(np.float32), _TEMPLATE)
   if matrix is None:
     raise InputError('a face without a shape')
-  return cv2.warpAffine(
-    face.square, matrix, (_SIDE, _SIDE), flags=cv2.INTER_AREA
-  )
+  return cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_AREA)
