@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from exgan_jax.face_records.landmarks import FaceLandmarker
+from exgan_jax.models import lpips as lpips_lib
 from exgan_jax.photo import embedding, photograph, reader, transplant
 from exgan_jax.photo.face_search import FaceFinder
 from exgan_jax.photo.inpainter import Inpainter, Options
@@ -273,9 +274,7 @@ def _pairs(data):
 
 def blinks(data, lpips):
   """LPIPS of the eye strip, from one reference and from the best of many."""
-  from exgan_jax.evaluation.metrics import lpips as lpips_lib
-
-  distance = lpips_lib.Lpips(lpips)
+  weights = lpips_lib.load(lpips)
   rows = []
   with Inpainter.from_workdir() as inpainter, FaceLandmarker() as landmarker:
 
@@ -285,10 +284,11 @@ def blinks(data, lpips):
         return None
       face = max(faces, key=lambda f: abs(f.corners[3][0] - f.corners[0][0]))
       matrix = transplant.similarity(np.array(face.corners), STRIP)
-      return cv2.warpAffine(
+      strip = cv2.warpAffine(
         image, matrix, (400, 160), flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
       )  # fmt: skip
+      return strip[None] / np.float32(127.5) - 1
 
     for closed, opened, other, others in _pairs(data):
       photo = reader.read(closed)
@@ -299,7 +299,7 @@ def blinks(data, lpips):
           photo, inpainter.candidates(references), Options(force=True)
         )
         painted = strip(result.photograph.seen())
-        row[name] = float(distance(painted[None], truth[None])[0])
+        row[name] = float(lpips_lib.distance(weights, painted, truth)[0])
         row[f'{name} chosen'] = os.path.basename(
           result.painted[0].choice.candidate.name
         )
