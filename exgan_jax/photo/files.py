@@ -10,18 +10,24 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
+import cv2
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 from exgan_jax import contact_sheet
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress
-from exgan_jax.photo import photograph, reader, writer
+from exgan_jax.photo import faces, photograph, reader, writer
 from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
+from exgan_jax.photo.photograph import Photograph
 from exgan_jax.photo.references import Candidate
 from exgan_jax.photo.result import FaceResult, Result, check_painted
 
 logger = logging.getLogger(__name__)
 
+# Pictures are shown with at most so many pixels a side.
+_SHOWN = 1400
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
 # Of files in a folder, those that are looked at.
@@ -60,7 +66,9 @@ def inpaint_file(
   output: Path,
   options: Options = DEFAULT,
   compare: Path | None = None,
-) -> Result:
+  candidates: int = 1,
+  numbered: Path | None = None,
+) -> list[Result]:
   """Opens the eyes in one photograph, and writes it.
 
   Args:
@@ -70,27 +78,79 @@ def inpaint_file(
     output: the file to write; its ending names the format.
     options: which faces, and how.
     compare: a PNG to write with what was, what is, and the reference.
+    candidates: results to write, from so many of the best references; all but
+      the first get a number in their name.
+    numbered: a PNG to write with the photograph and the numbers of its faces,
+      even if nothing is painted.
+
+  Returns:
+    The results, the best reference first.
 
   Raises:
     InputError: something cannot be read, there is nothing to paint, or the
       output is one of the inputs or would lose something.
     OSError: the output cannot be written.
   """
+  if candidates < 1:
+    raise InputError('--candidates must be at least 1')
   pictures = list_pictures(references)
-  targets = [output, *([] if compare is None else [compare])]
+  outputs = [output_of(output, number) for number in range(candidates)]
+  targets = [*outputs, *(path for path in (compare, numbered) if path)]
   for target in targets:
     _check_target(target, [photo, *pictures])
   if len(set(map(os.path.realpath, targets))) < len(targets):
-    raise InputError('--output and --compare are the same file')
+    raise InputError('--output, --compare and --faces are the same file')
   picture = reader.read(photo)
   writer.check_holds(picture, photograph.format_of(output))
-  candidates = _candidates(inpainter, references, pictures, [photo])
-  result = inpainter.open_eyes(picture, candidates, options)
-  check_painted(result)
-  writer.save(result.photograph, output)
+  if numbered is not None:
+    drawn, _ = numbered_faces(inpainter, picture)
+    contact_sheet.save(Image.fromarray(drawn), pathlib.Path(numbered))
+  found = _candidates(inpainter, references, pictures, [photo])
+  results = inpainter.alternatives(picture, found, options, candidates)
+  for result, path in zip(results, outputs, strict=False):
+    check_painted(result)
+    writer.save(result.photograph, path)
   if compare is not None:
-    contact_sheet.save(comparison(result.painted), pathlib.Path(compare))
-  return result
+    painted = [face for result in results for face in result.painted]
+    contact_sheet.save(comparison(painted), pathlib.Path(compare))
+  return results
+
+
+def output_of(output: Path, number: int) -> pathlib.Path:
+  """Where the result from the second best reference goes, and so on."""
+  path = pathlib.Path(output)
+  return path.with_stem(f'{path.stem}-{number + 1}') if number else path
+
+
+def numbered_faces(
+  inpainter: Inpainter, picture: Photograph
+) -> tuple[UInt8[np.ndarray, 'h w 3'], int]:
+  """Draws the photograph with its faces numbered, and counts them."""
+  image = picture.seen()
+  found = inpainter.find(image)
+  shown = Image.fromarray(fitted(picture.to_srgb(image)))
+  scale = shown.width / image.shape[1]
+  draw = ImageDraw.Draw(shown)
+  for number, face in enumerate(found, 1):
+    half = 0.4 * face.width * scale
+    x, y = face.x * scale, face.y * scale
+    draw.ellipse((x - half, y - half, x + half, y + half), outline='white',
+                 width=3)  # fmt: skip
+    font = ImageFont.load_default(max(14, half / 4))
+    text = f'{number}: {"open" if faces.is_open(face) else "closed"}'
+    draw.text((x, y + half), text, 'white', font, anchor='md',
+              stroke_width=2, stroke_fill='black')  # fmt: skip
+  return np.asarray(shown), len(found)
+
+
+def fitted(image: UInt8[np.ndarray, 'h w 3']) -> UInt8[np.ndarray, 'i j 3']:
+  """Reduces a picture to what fits a screen."""
+  scale = _SHOWN / max(image.shape)
+  if scale >= 1:
+    return image
+  return cv2.resize(
+    image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+  )
 
 
 def inpaint_folder(
@@ -251,7 +311,7 @@ def _candidates(
 ) -> list[Candidate]:
   """Finds the faces in all references; skips unusable files of a folder."""
   named = {pathlib.Path(path) for path in references}
-  candidates = []
+  candidates: list[Candidate] = []
   for picture in progress.bar(
     pictures, unit='photo', desc='references', disable=len(pictures) < 4
   ):
@@ -272,7 +332,7 @@ def _candidates(
     logger.warning(
       'people can only be told apart by their place in photos of the same size;'
       ' otherwise all references are assumed to show the same person'
-      ' (use --face-embedding to match people)'
+      " (pip install 'exgan_jax[identity]' tells people apart)"
     )
   return candidates
 
