@@ -148,8 +148,11 @@ def make_blocks(page: Page) -> Any:
     )
     return (*show(results, 0), results, choice)
 
-  def choose(results, event: gr.SelectData):
+  def choose(results, event):
     return show(results, event.index)
+
+  # Gradio asks for the type, and cannot resolve one that is a string.
+  choose.__annotations__['event'] = gr.SelectData
 
   with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
     gr.Markdown(_ABOUT)

@@ -208,9 +208,8 @@ def test_the_second_of_three_is_chosen(browser, served, bundle, tmp_path):
   assert tab.locator('#choice .grid-container img').count() == 3
   first = tab.inner_text('#told')
   tab.locator('#choice .grid-container button').nth(1).click()
-  tab.wait_for_function(
-    "old => document.querySelector('#told').innerText != old", arg=first
-  )
+  tab.wait_for_selector('#told >> text=open1.jpg')
+  assert 'open0.jpg' in first
   with tab.expect_download() as download:
     tab.click('#download')
   from exgan_jax.cli import main
