@@ -118,7 +118,7 @@ def _forward(
   weights: Weights, image: UInt8[Array, 'b 150 150 3']
 ) -> Float[Array, 'b 128']:
   first, *inner, last = weights
-  x = (image.astype(jnp.float32) - jnp.array(_MEAN)) / 256
+  x = (image.astype(jnp.float32) - jnp.array([[[_MEAN]]])) / 256
   x = _pool(jax.nn.relu(_conv(x, first, 2)), 3, lax.max, -jnp.inf)
   for block in range(len(_CHANNELS)):
     one, two = inner[2 * block : 2 * block + 2]
@@ -133,7 +133,7 @@ def _forward(
 def _conv(x: Array, weights: tuple[Array, Array], stride: int) -> Array:
   kernel, bias = weights
   padding = 0 if stride > 1 else kernel.shape[0] // 2
-  return bias + lax.conv_general_dilated(
+  return bias[None, None, None] + lax.conv_general_dilated(
     x, kernel, (stride, stride), [(padding, padding)] * 2,
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )  # fmt: skip
