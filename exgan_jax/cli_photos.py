@@ -127,8 +127,8 @@ def _inpaint(
   face_embedding: str | None, **fields,
 ) -> None:  # fmt: skip
   from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder, output_of
-  from exgan_jax.photo.inpainter import Options
   from exgan_jax.photo.photograph import format_of
+  from exgan_jax.photo.selection import Options
   from exgan_jax.photo.writer import extras_note
 
   options = Options(**fields)

@@ -10,24 +10,19 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from exgan_jax import contact_sheet
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress
-from exgan_jax.photo import faces, photograph, reader, writer
-from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
-from exgan_jax.photo.photograph import Photograph
-from exgan_jax.photo.references import Candidate
-from exgan_jax.photo.result import FaceResult, Result, check_painted
+from exgan_jax.photo import drawings, photograph, reader, writer
+from exgan_jax.photo.inpainter import Inpainter
+from exgan_jax.photo.people import Candidate
+from exgan_jax.photo.result import Result, check_painted
+from exgan_jax.photo.selection import DEFAULT, Options
 
 logger = logging.getLogger(__name__)
 
-# Pictures are shown with at most so many pixels a side.
-_SHOWN = 1400
 # In the folder of results: a line for every face.
 LOG = 'faces.jsonl'
 # Of files in a folder, those that are looked at.
@@ -103,7 +98,7 @@ def inpaint_file(
   picture = reader.read(photo)
   writer.check_holds(picture, photograph.format_of(output))
   if numbered is not None:
-    drawn, _ = numbered_faces(inpainter, picture)
+    drawn, _ = drawings.numbered_faces(inpainter, picture)
     contact_sheet.save(Image.fromarray(drawn), pathlib.Path(numbered))
   found = _candidates(inpainter, references, pictures, [photo])
   results = inpainter.alternatives(picture, found, options, candidates)
@@ -112,7 +107,7 @@ def inpaint_file(
     writer.save(result.photograph, path)
   if compare is not None:
     painted = [face for result in results for face in result.painted]
-    contact_sheet.save(comparison(painted), pathlib.Path(compare))
+    contact_sheet.save(drawings.comparison(painted), pathlib.Path(compare))
   return results
 
 
@@ -120,37 +115,6 @@ def output_of(output: Path, number: int) -> pathlib.Path:
   """Where the result from the second best reference goes, and so on."""
   path = pathlib.Path(output)
   return path.with_stem(f'{path.stem}-{number + 1}') if number else path
-
-
-def numbered_faces(
-  inpainter: Inpainter, picture: Photograph
-) -> tuple[UInt8[np.ndarray, 'h w 3'], int]:
-  """Draws the photograph with its faces numbered, and counts them."""
-  image = picture.seen()
-  found = inpainter.find(image)
-  shown = Image.fromarray(fitted(picture.to_srgb(image)))
-  scale = shown.width / image.shape[1]
-  draw = ImageDraw.Draw(shown)
-  for number, face in enumerate(found, 1):
-    half = 0.4 * face.width * scale
-    x, y = face.x * scale, face.y * scale
-    draw.ellipse((x - half, y - half, x + half, y + half), outline='white',
-                 width=3)  # fmt: skip
-    font = ImageFont.load_default(max(14, half / 4))
-    text = f'{number}: {"open" if faces.is_open(face) else "closed"}'
-    draw.text((x, y + half), text, 'white', font, anchor='md',
-              stroke_width=2, stroke_fill='black')  # fmt: skip
-  return np.asarray(shown), len(found)
-
-
-def fitted(image: UInt8[np.ndarray, 'h w 3']) -> UInt8[np.ndarray, 'i j 3']:
-  """Reduces a picture to what fits a screen."""
-  scale = _SHOWN / max(image.shape)
-  if scale >= 1:
-    return image
-  return cv2.resize(
-    image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-  )
 
 
 def inpaint_folder(
@@ -210,7 +174,7 @@ def inpaint_folder(
         if result.painted:
           painted, changed = painted + len(result.painted), changed + 1
           for path in sheets:
-            contact_sheet.save(comparison(result.painted), path)
+            contact_sheet.save(drawings.comparison(result.painted), path)
       except (InputError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
           raise
@@ -351,24 +315,3 @@ def _same_file(one: Path, other: Path) -> bool:
     return os.path.samefile(one, other)
   except OSError:
     return False
-
-
-def comparison(painted: Sequence[FaceResult]):
-  """Draws a row for every painted face: reference, before, after."""
-  rows = [
-    (found.choice.candidate.aligned, found.before, found.after)
-    for found in painted
-    if found.choice and found.before and found.after
-  ]
-  names = ('reference', 'before', 'after')
-  return contact_sheet.make_sheet(
-    {
-      name: np.stack([row[i].square for row in rows])
-      for i, name in enumerate(names)
-    },
-    {
-      'eyes': np.stack([before.eyes for _, before, _ in rows]),
-      'reference_eyes': np.stack([reference.eyes for reference, _, _ in rows]),
-    },
-    side=256,
-  )

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from exgan_jax.errors import InputError
-from exgan_jax.photo import files, photograph, reader, writer
-from exgan_jax.photo.inpainter import Inpainter, Options
+from exgan_jax.photo import drawings, photograph, reader, writer
+from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.result import PAINTED, Result, check_painted
+from exgan_jax.photo.selection import Options
 
 # A drawn person who blinked, and the same one with open eyes elsewhere.
 EXAMPLE = pathlib.Path(__file__).parent / 'example'
@@ -74,7 +75,7 @@ class Page:
     """
     picture = _read(photo)
     with self._lock:
-      return files.numbered_faces(self._inpainter, picture)
+      return drawings.numbered_faces(self._inpainter, picture)
 
   def paint(
     self,
@@ -110,7 +111,8 @@ class Page:
     for result in results:
       check_painted(result)
       before, after = (
-        files.fitted(p.to_srgb(p.seen())) for p in (picture, result.photograph)
+        drawings.fitted(p.to_srgb(p.seen()))
+        for p in (picture, result.photograph)
       )
       path, told = self._save(result, photo), _told(result)
       shown.append(Shown(before, after, path, told))

@@ -16,13 +16,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax.photo import eyes, faces, scene, toning
+from exgan_jax.photo import eyes, faces, people, toning
 from exgan_jax.photo.faces import AlignedFace
-from exgan_jax.photo.scene import Scene
+from exgan_jax.photo.people import PERSON, Candidate
 
-# In a burst a face moves and grows by less than this.
-_BURST_SHIFT = 0.75
-_BURST_GROWTH = 1.25
 # How far something may be off before it counts for a third.
 _POSE_DEGREES = 20.0
 _LIGHT_LAB = 25.0
@@ -36,42 +33,9 @@ _SMALLEST_SHARE, _BLURRED, _TURNED_AWAY = 0.2, 0.12, 45.0
 _OTHER_LIGHT, _DARK = 65.0, 12.0
 # ... or looks as far aside as one in a hundred people there.
 _ASIDE = 0.1
-# In parts of what lies between the border of an embedding and 1: by how much
-# the best candidate leads those who look different, how much less alike others
-# of that person are at most, and how much like the best one they are. Of 245
-# people whose pictures lie among those of 249 others 236 were found and none
-# was taken for another one (Labeled Faces in the Wild).
-_LEAD, _BEHIND, _CLOSE = 0.125, 0.25, 0.375
 # Where in an aligned picture the skin is that shows the light, per its side.
 _CHEEKS = (slice(128, 176), slice(64, 192))
 _EYES = (slice(84, 132), slice(56, 200))
-
-PERSON = {
-  'embedding': 'same person by face recognition',
-  'place': 'same person by the place in the same scene',
-  'you': 'assumed to be the same person',
-  'other': 'another person by face recognition',
-  'unknown': 'one of several people, and it is not clear which',
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-  """A face in a reference photo, or the one to paint.
-
-  Attributes:
-    name: of the picture that it is in.
-    aligned: the face.
-    alone: whether it is the only face in its photo.
-    scene: what surrounds the faces of its photo; None if not known.
-    embedding: of the person, a vector of length one; None without a network.
-  """
-
-  name: str
-  aligned: AlignedFace
-  alone: bool
-  scene: Scene | None = None
-  embedding: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +127,7 @@ def ranked(
     others: embeddings of the other people in the photo to paint.
   """
   usable = [c for c in candidates if faces.is_open(c.aligned.face)]
-  told = _told(target, usable, same_person, others)
+  told = people.told(target, usable, same_person, others)
   # In a burst everybody else stands somewhere else; strangers come last.
   for kinds in ({'place'}, {'embedding', 'you'}, set(PERSON)):
     if kinds & set(told):
@@ -175,57 +139,6 @@ def ranked(
     for each, value in zip(ours, clear, strict=True)
   ]
   return sorted(choices, key=lambda choice: -choice.score)
-
-
-def _told(
-  target: Candidate,
-  candidates: Sequence[Candidate],
-  same_person: float,
-  others: Sequence[np.ndarray],
-) -> list[str]:
-  """Of each candidate, how it is known to be the person, or that it is not."""
-  if target.embedding is None:
-    return [
-      'place' if _same_place(target, c) else 'you' if c.alone else 'unknown'
-      for c in candidates
-    ]
-  if not candidates:
-    return []
-  vectors = np.stack([np.asarray(c.embedding) for c in candidates])
-  alike = vectors @ target.embedding
-  # Who is more like somebody else in the photo to paint is not this person.
-  rivals = np.stack(
-    [np.full(len(alike), same_person), *(vectors @ o for o in others)]
-  )
-  is_like = alike > rivals.max(axis=0)
-  best = int(np.argmax(np.where(is_like, alike, -1)))
-  unit = 1 - same_person
-  to_best = vectors @ vectors[best]
-  # Nor is anybody in a crowd, unless the best one is ahead of all who look
-  # different from it.
-  is_rival = is_like & (to_best < same_person - _LEAD * unit)
-  is_clear = not (is_rival & (alike > alike[best] - _LEAD * unit)).any()
-  is_same = (alike > alike[best] - _BEHIND * unit) & (
-    to_best > same_person + _CLOSE * unit
-  )
-  is_same[best] = True
-  told = []
-  for i, candidate in enumerate(candidates):
-    if not is_like[i]:
-      told.append('other')
-    elif _same_place(target, candidate):
-      told.append('place')
-    elif not is_clear:
-      told.append('unknown')
-    else:
-      told.append('embedding' if is_same[i] else 'other')
-  return told
-
-
-def _alike(target: Candidate, candidate: Candidate) -> float:
-  if target.embedding is None or candidate.embedding is None:
-    return 1.0
-  return float(target.embedding @ candidate.embedding)
 
 
 def _judge(
@@ -245,7 +158,7 @@ def _judge(
   parts = {name: max(value, 1e-6) for name, value in parts.items()}
   return Choice(
     candidate, math.prod(parts.values()), **parts,
-    person=_alike(target, candidate), told_by=told_by,
+    person=people.cosine(target, candidate), told_by=told_by,
   )  # fmt: skip
 
 
@@ -253,23 +166,6 @@ def _turn(one: AlignedFace, other: AlignedFace) -> float:
   """Degrees between the directions that two heads face."""
   return math.hypot(
     one.face.yaw - other.face.yaw, one.face.pitch - other.face.pitch
-  )
-
-
-def _same_place(target: Candidate, candidate: Candidate) -> bool:
-  if target.scene is None or candidate.scene is None:
-    return False
-  if not scene.is_same(target.scene, candidate.scene):
-    return False
-  ours, theirs = target.aligned.face, candidate.aligned.face
-  apart = math.hypot(ours.x - theirs.x, ours.y - theirs.y)
-  growth = max(ours.width, theirs.width) / min(ours.width, theirs.width)
-  # A face that fills its picture is at the same place in anybody's.
-  crowded = ours.width > 0.3 * min(target.scene.size)
-  return (
-    not crowded
-    and apart < _BURST_SHIFT * min(ours.width, theirs.width)
-    and growth < _BURST_GROWTH
   )
 
 

@@ -31,8 +31,9 @@ from exgan_jax.face_records.landmarks import FaceLandmarker
 from exgan_jax.models import lpips as lpips_lib
 from exgan_jax.photo import embedding, photograph, reader, transplant
 from exgan_jax.photo.face_search import FaceFinder
-from exgan_jax.photo.inpainter import Inpainter, Options
+from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.result import PAINTED
+from exgan_jax.photo.selection import Options
 
 PEOPLE, PICTURES = 200, 4  # Of Labeled Faces in the Wild.
 GROUPS, SEATS, BLINKING = 20, 12, 3

@@ -10,8 +10,9 @@ from PIL import Image
 from exgan_jax.errors import InputError
 from exgan_jax.photo import faces, photograph, reader
 from exgan_jax.photo import files as files_lib
-from exgan_jax.photo.inpainter import Inpainter, Options
+from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.result import PAINTED
+from exgan_jax.photo.selection import Options
 
 BLINKED, OPEN = (5, 0, True), (5, 1, False)
 

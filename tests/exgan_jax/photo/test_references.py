@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exgan_jax.photo import eyes, faces, photograph, references, scene
-from exgan_jax.photo.references import Candidate
+from exgan_jax.photo.people import Candidate
 
 
 @pytest.fixture(scope='module')
