@@ -279,27 +279,33 @@ def blinks(data, lpips):
   rows = []
   with Inpainter.from_workdir() as inpainter, FaceLandmarker() as landmarker:
 
-    def strip(image):
+    def corners_of(image):
       faces = landmarker.detect(image)
-      if not faces:
-        return None
-      face = max(faces, key=lambda f: abs(f.corners[3][0] - f.corners[0][0]))
-      matrix = transplant.similarity(np.array(face.corners), STRIP)
+      return np.array(
+        max(
+          (face.corners for face in faces),
+          key=lambda corners: abs(corners[3][0] - corners[0][0]),
+        )
+      )
+
+    def strip(image, corners):
       strip = cv2.warpAffine(
-        image, matrix, (400, 160), flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
+        image, transplant.similarity(corners, STRIP), (400, 160),
+        flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
       )  # fmt: skip
       return strip[None] / np.float32(127.5) - 1
 
     for closed, opened, other, others in _pairs(data):
       photo = reader.read(closed)
-      truth = strip(reader.read(opened).seen())
+      corners = corners_of(photo.seen())
+      image = reader.read(opened).seen()
+      truth = strip(image, corners_of(image))
       row = {'photo': f'{closed.parent.name}/{closed.name}'}
       for name, references in (('one', [other]), ('folder', others)):
         result = inpainter.open_eyes(
           photo, inpainter.candidates(references), Options(force=True)
         )
-        painted = strip(result.photograph.seen())
+        painted = strip(result.photograph.seen(), corners)
         row[name] = float(lpips_lib.distance(weights, painted, truth)[0])
         row[f'{name} chosen'] = os.path.basename(
           result.painted[0].choice.candidate.name
