@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax.photo import eyes, faces, people, toning
+from exgan_jax.face_records.record import OPEN_THRESHOLD
+from exgan_jax.photo import eyes, people, toning
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.people import PERSON, Candidate
 
@@ -126,7 +127,7 @@ def ranked(
     same_person: what the cosine of two embeddings of one person exceeds.
     others: embeddings of the other people in the photo to paint.
   """
-  usable = [c for c in candidates if faces.is_open(c.aligned.face)]
+  usable = [c for c in candidates if c.aligned.face.opened >= OPEN_THRESHOLD]
   told = people.told(target, usable, same_person, others)
   # In a burst everybody else stands somewhere else; strangers come last.
   for kinds in ({'place'}, {'embedding', 'you'}, set(PERSON)):
