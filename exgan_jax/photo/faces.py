@@ -28,8 +28,8 @@ _BEHIND_LIDS = 0.042
 _WINK = 0.75
 # MediaPipe's scores of both eyes influence each other: one eye is closed, too,
 # if it has this score, and so many times that of the other one. This is so of
-# 11 of 911 news photos, five of which show turned heads, and with it all of 30 winks
-# made of real blinks are seen (tests/benchmarks/identity.py).
+# 11 of 911 news photos, five of which show turned heads; with it all of
+# 30 winks made of real blinks are seen (tests/benchmarks/identity.py).
 _ONE_CLOSED, _TIMES = 0.22, 3.0
 # What is copied of a reference photograph, beyond the eyes, per their distance:
 # the frame of `transplant` reaches as far.
