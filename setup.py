@@ -38,6 +38,8 @@ DOWNLOAD = ['aiohttp>=3.10,<4']
 # The page in a browser.
 APP = ['gradio>=6,<7']
 DOCS = ['mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=0.29,<2']
+# Weights of dlib's network, which tells people apart; the package is data only.
+IDENTITY = ['face-recognition-models==0.3.0']
 HEIC = ['pillow-heif>=1,<2']
 
 
@@ -89,6 +91,7 @@ setuptools.setup(
     'photos': [],  # Part of the base installation since 0.3.
     'app': APP,
     'heic': HEIC,
+    'identity': IDENTITY,
     # Compiling for TPUs that are not attached; in its own environment.
     'plan': [*TRAIN, 'libtpu==0.0.42.*'],
     # The same training step in PyTorch, as a baseline for speed.
@@ -96,7 +99,7 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
     'docs': DOCS,
-    'all': [*BUILD, *DOWNLOAD, *APP, *HEIC],
+    'all': [*BUILD, *DOWNLOAD, *APP, *HEIC, *IDENTITY],
     'test': [
       *(*BUILD, *DOWNLOAD, *APP, *HEIC),
       'dill',  # Imported by TFDS's test case.

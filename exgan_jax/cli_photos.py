@@ -45,6 +45,12 @@ def _add_inpaint(commands: argparse._SubParsersAction) -> None:
     '--compare', metavar='PATH',
     help='comparison PNG (reference, before, after), or a folder of them',
   )  # fmt: skip
+  add(
+    '--candidates', type=int, default=1, metavar='N',
+    help='write results from the N best references, to choose from'
+    ' (default: %(default)s)',
+  )  # fmt: skip
+  add('--faces', metavar='PATH', help='PNG of the photo, its faces numbered')
   which = inpaint.add_mutually_exclusive_group()
   which.add_argument(
     '--face', type=int, help='which face to paint; 1 is the leftmost'
@@ -60,12 +66,13 @@ def _add_inpaint(commands: argparse._SubParsersAction) -> None:
   _add_model(inpaint)
   add(
     '--face-embedding', metavar='FILE',
-    help='face recognition network (ONNX) for telling people apart',
+    help="face recognition network (ONNX) for telling people apart (default:"
+    " dlib's if exgan_jax[identity] is installed)",
   )  # fmt: skip
   add(
     '--same-person', type=float, default=argparse.SUPPRESS, metavar='COSINE',
     help='smallest similarity of two embeddings of one person'
-    ' (default: 0.36)',
+    " (default: 0.92 for dlib's network, 0.36 for others)",
   )  # fmt: skip
 
 
@@ -115,12 +122,13 @@ def _inpainter(
 
 def _inpaint(
   photo: str, reference: list[str], output: str, compare: str | None,
+  candidates: int, faces: str | None,
   workdir: str | None, step: int | None, face_landmarker: str | None,
   face_embedding: str | None, **fields,
 ) -> None:  # fmt: skip
-  from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder
-  from exgan_jax.photo.inpainter import Options
+  from exgan_jax.photo.files import LOG, inpaint_file, inpaint_folder, output_of
   from exgan_jax.photo.photograph import format_of
+  from exgan_jax.photo.selection import Options
   from exgan_jax.photo.writer import extras_note
 
   options = Options(**fields)
@@ -130,6 +138,8 @@ def _inpaint(
     workdir, step, face_landmarker, face_embedding=face_embedding
   ) as inpainter:
     if pathlib.Path(photo).is_dir():
+      if candidates > 1 or faces:
+        raise InputError('--candidates and --faces are for one photo')
       tally = inpaint_folder(
         inpainter, photo, reference, output, options, compare
       )
@@ -145,14 +155,17 @@ def _inpaint(
           f' written; {log} says why'
         )
       return
-    result = inpaint_file(inpainter, photo, reference, output, options, compare)
-  for found in result.faces:
-    print(found.line(len(result.faces)))
-  print(f'photo: {output}')
-  if note := extras_note(result.photograph, format_of(output)):
+    results = inpaint_file(
+      inpainter, photo, reference, output, options, compare, candidates, faces
+    )
+  for number, result in enumerate(results):
+    for found in result.faces:
+      print(found.line(len(result.faces)))
+    print(f'photo: {output_of(output, number)}')
+  if note := extras_note(results[0].photograph, format_of(output)):
     print(f'note: {note}')
-  if compare:
-    print(f'picture: {compare}')
+  for sheet in filter(None, (compare, faces)):
+    print(f'picture: {sheet}')
 
 
 def _app(

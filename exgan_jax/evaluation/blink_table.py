@@ -17,12 +17,12 @@ from jaxtyping import Float, UInt8
 
 from exgan_jax import files
 from exgan_jax.errors import InputError
-from exgan_jax.evaluation import collect, results
+from exgan_jax.evaluation import collect, measures, results
 from exgan_jax.evaluation.blink_frames import Blink, read_blinks
 from exgan_jax.evaluation.evaluator import provenance_of_intervals
 from exgan_jax.evaluation.metrics import bootstrap
 from exgan_jax.evaluation.results import Intervals, Metrics
-from exgan_jax.face_records import landmarks, progress
+from exgan_jax.face_records import landmarks, pictures, progress
 from exgan_jax.models import lpips as lpips_lib
 from exgan_jax.photo import reader, transplant
 
@@ -69,7 +69,7 @@ class Table:
     self._weights = None if lpips is None else lpips_lib.load(lpips)
     self.skipped: dict[str, str] = {}
     if lpips is None:
-      self.skipped = dict.fromkeys(METRICS[1:], collect.NO_LPIPS)
+      self.skipped = dict.fromkeys(METRICS[1:], measures.NEEDS['lpips'])
     frames = [path for blink in self.blinks for path in blink.frames]
     self.provenance: dict[str, Any] = {
       **results.environment(),
@@ -176,7 +176,7 @@ class Table:
 def _digest(*paths: Path) -> str:
   digest = hashlib.sha256()
   for path in paths:
-    digest.update(files.read_bytes(path, reader.MAX_BYTES))
+    digest.update(files.read_bytes(path, pictures.MAX_BYTES))
   return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from exgan_jax.errors import InputError
 # Where ArcFace's and SFace's networks expect the eyes and the middle of the
 # mouth: in pictures of 112 px (Deng et al. 2019, "ArcFace").
 _SIDE = 112
-_TEMPLATE = np.array(
+TEMPLATE = np.array(
   [[38.29, 51.70], [73.53, 51.50], [56.14, 92.29]], np.float32
 )
 _LARGEST_FILE = 2**30
@@ -26,6 +26,8 @@ _NORMALIZING = ('NaryEltwise', 'Eltwise', 'Scale', 'Power')
 class OnnxEmbedding:
   """A face recognition network in ONNX, as SFace and ArcFace come.
 
+  SFace and ArcFace have their border between 0.3 and 0.4.
+
   Args:
     path: of the file. It takes RGB [1, 3, 112, 112], in [-1, 1] or in levels
       that it normalizes itself, and gives one vector.
@@ -33,6 +35,9 @@ class OnnxEmbedding:
   Raises:
     InputError: there is no such file, or it holds another network.
   """
+
+  # Border of the cosine of two vectors: more means one person.
+  same_person = 0.36
 
   def __init__(self, path: str | os.PathLike):
     self._path = path
@@ -61,8 +66,7 @@ class OnnxEmbedding:
     Raises:
       InputError: the points coincide.
     """
-    vector = self._vector(arcface_square(image, points))
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return unit(self._vector(arcface_square(image, points)))
 
   def _vector(self, image: UInt8[np.ndarray, '112 112 3']) -> np.ndarray:
     scale = 1 / self._center if self._center else 1.0
@@ -76,7 +80,26 @@ def arcface_square(
   image: UInt8[np.ndarray, 'h w 3'], points: Float[np.ndarray, '3 2']
 ) -> UInt8[np.ndarray, '112 112 3']:
   """The face where networks of ArcFace's kind expect it."""
-  matrix, _ = cv2.estimateAffinePartial2D(points.astype(np.float32), _TEMPLATE)
+  return placed(image, points, TEMPLATE, _SIDE)
+
+
+def placed(
+  image: UInt8[np.ndarray, 'h w 3'],
+  points: Float[np.ndarray, '3 2'],
+  template: Float[np.ndarray, '3 2'],
+  side: int,
+) -> UInt8[np.ndarray, 's s 3']:
+  """The face with its eyes and its mouth at given points of a square.
+
+  Raises:
+    InputError: the points coincide.
+  """
+  matrix, _ = cv2.estimateAffinePartial2D(points.astype(np.float32), template)
   if matrix is None:
     raise InputError('a face without a shape')
-  return cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_AREA)
+  return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+  """The vector with length one."""
+  return vector / max(float(np.linalg.norm(vector)), 1e-12)

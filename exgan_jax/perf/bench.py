@@ -199,7 +199,7 @@ class Timing:
 
 def _compile(config: Config, mesh: Mesh) -> Program:
   programs: dict[bool, Step] = {}
-  figures = collections.Counter[str]()
+  figures: dict[str, float] = collections.defaultdict(float)
   memory = 0
   for penalized, share in step_program.shares(config).items():
     start = time.perf_counter()
@@ -224,7 +224,7 @@ def _compile(config: Config, mesh: Mesh) -> Program:
 
 def program_bytes(compiled: jax.stages.Compiled) -> int:
   """Returns the memory of a device that a program needs."""
-  memory = compiled.memory_analysis()
+  memory: Any = compiled.memory_analysis()
   return (
     memory.argument_size_in_bytes
     + memory.output_size_in_bytes

@@ -23,7 +23,7 @@ from exgan_jax.errors import InputError
 from exgan_jax.face_records import pictures
 from exgan_jax.photo.guard import Guard
 from exgan_jax.photo.inpainter import Inpainter
-from exgan_jax.photo.page import ALL, CLOSED, Page
+from exgan_jax.photo.page import ALL, CANDIDATES, CLOSED, Page
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +140,25 @@ def make_blocks(page: Page) -> Any:
     numbers = [f'face {number}' for number in range(1, count + 1)]
     return shown, gr.update(choices=[CLOSED, ALL, *numbers], value=CLOSED)
 
-  def paint(*inputs):
-    before, after, path, told = page.paint(*inputs)
+  def show(results, number):
+    before, after, path, told = results[number]
     return (before, after), gr.update(value=path, interactive=True), told
+
+  def paint(*inputs):
+    results = page.paint(*inputs)
+    pictures = [
+      (shown.after, f'{number}') for number, shown in enumerate(results, 1)
+    ]
+    choice = gr.update(
+      value=pictures, visible=len(results) > 1, selected_index=0
+    )
+    return (*show(results, 0), results, choice)
+
+  def choose(results, event):
+    return show(results, event.index)
+
+  # Gradio asks for the type, and cannot resolve one that is a string.
+  choose.__annotations__['event'] = gr.SelectData
 
   with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
     gr.Markdown(_ABOUT)
@@ -165,6 +181,11 @@ def make_blocks(page: Page) -> Any:
       label='Before and after', interactive=False, elem_id='result', buttons=[],
       max_height=700,
     )  # fmt: skip
+    results = gr.State([])
+    choice = gr.Gallery(
+      label='Which one looks best?', elem_id='choice', columns=CANDIDATES,
+      visible=False, allow_preview=False, height=220, buttons=[],
+    )  # fmt: skip
     told = gr.Markdown(elem_id='told')
     download = gr.DownloadButton(
       'Download the photograph', interactive=False, elem_id='download'
@@ -173,6 +194,8 @@ def make_blocks(page: Page) -> Any:
     photo.change(checked(look), photo, [seen, which])
     inputs = [photo, references, which, force]
     outputs = [slider, download, told]
+    choice.select(choose, results, outputs)
+    outputs = [*outputs, results, choice]
     press.click(checked(paint), inputs, outputs)
     example.click(page.example, None, [photo, references]).then(
       checked(paint), inputs, outputs

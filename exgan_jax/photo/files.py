@@ -10,16 +10,17 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-import numpy as np
+from PIL import Image
 
 from exgan_jax import contact_sheet
 from exgan_jax.errors import InputError
 from exgan_jax.face_records import progress
 from exgan_jax.face_records.pictures import pictures_in
-from exgan_jax.photo import photograph, reader, writer
-from exgan_jax.photo.inpainter import DEFAULT, Inpainter, Options
-from exgan_jax.photo.references import Candidate
-from exgan_jax.photo.result import FaceResult, Result, check_painted
+from exgan_jax.photo import drawings, photograph, reader, writer
+from exgan_jax.photo.inpainter import Inpainter
+from exgan_jax.photo.people import Candidate
+from exgan_jax.photo.result import Result, check_painted
+from exgan_jax.photo.selection import DEFAULT, Options
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ def inpaint_file(
   output: Path,
   options: Options = DEFAULT,
   compare: Path | None = None,
-) -> Result:
+  candidates: int = 1,
+  numbered: Path | None = None,
+) -> list[Result]:
   """Opens the eyes in one photograph, and writes it.
 
   Args:
@@ -64,27 +67,48 @@ def inpaint_file(
     output: the file to write; its ending names the format.
     options: which faces, and how.
     compare: a PNG to write with what was, what is, and the reference.
+    candidates: results to write, from so many of the best references; all but
+      the first get a number in their name.
+    numbered: a PNG to write with the photograph and the numbers of its faces,
+      even if nothing is painted.
+
+  Returns:
+    The results, the best reference first.
 
   Raises:
     InputError: something cannot be read, there is nothing to paint, or the
       output is one of the inputs or would lose something.
     OSError: the output cannot be written.
   """
+  if candidates < 1:
+    raise InputError('--candidates must be at least 1')
   pictures = list_pictures(references)
-  targets = [output, *([] if compare is None else [compare])]
+  outputs = [output_of(output, number) for number in range(candidates)]
+  targets = [*outputs, *(path for path in (compare, numbered) if path)]
   for target in targets:
     _check_target(target, [photo, *pictures])
   if len(set(map(os.path.realpath, targets))) < len(targets):
-    raise InputError('--output and --compare are the same file')
+    raise InputError('--output, --compare and --faces are the same file')
   picture = reader.read(photo)
   writer.check_holds(picture, photograph.format_of(output))
-  candidates = _candidates(inpainter, references, pictures, [photo])
-  result = inpainter.open_eyes(picture, candidates, options)
-  check_painted(result)
-  writer.save(result.photograph, output)
+  if numbered is not None:
+    drawn, _ = drawings.numbered_faces(inpainter, picture)
+    contact_sheet.save(Image.fromarray(drawn), pathlib.Path(numbered))
+  found = _candidates(inpainter, references, pictures, [photo])
+  results = inpainter.alternatives(picture, found, options, candidates)
+  for result, path in zip(results, outputs, strict=False):
+    check_painted(result)
+    writer.save(result.photograph, path)
   if compare is not None:
-    contact_sheet.save(comparison(result.painted), pathlib.Path(compare))
-  return result
+    painted = [face for result in results for face in result.painted]
+    contact_sheet.save(drawings.comparison(painted), pathlib.Path(compare))
+  return results
+
+
+def output_of(output: Path, number: int) -> pathlib.Path:
+  """Where the result from the second best reference goes, and so on."""
+  path = pathlib.Path(output)
+  return path.with_stem(f'{path.stem}-{number + 1}') if number else path
 
 
 def inpaint_folder(
@@ -144,7 +168,7 @@ def inpaint_folder(
         if result.painted:
           painted, changed = painted + len(result.painted), changed + 1
           for path in sheets:
-            contact_sheet.save(comparison(result.painted), path)
+            contact_sheet.save(drawings.comparison(result.painted), path)
       except Exception as error:  # One photo never costs another.
         if isinstance(error, OSError) and error.errno in _FULL:
           raise
@@ -238,7 +262,7 @@ def _candidates(
 ) -> list[Candidate]:
   """Finds the faces in all references; skips unusable files of a folder."""
   named = {pathlib.Path(path) for path in references}
-  candidates = []
+  candidates: list[Candidate] = []
   for picture in progress.bar(
     pictures, unit='photo', desc='references', disable=len(pictures) < 4
   ):
@@ -259,7 +283,7 @@ def _candidates(
     logger.warning(
       'people can only be told apart by their place in photos of the same size;'
       ' otherwise all references are assumed to show the same person'
-      ' (use --face-embedding to match people)'
+      " (pip install 'exgan_jax[identity]' tells people apart)"
     )
   return candidates
 
@@ -278,24 +302,3 @@ def _same_file(one: Path, other: Path) -> bool:
     return os.path.samefile(one, other)
   except OSError:
     return False
-
-
-def comparison(painted: Sequence[FaceResult]):
-  """Draws a row for every painted face: reference, before, after."""
-  rows = [
-    (found.choice.candidate.aligned, found.before, found.after)
-    for found in painted
-    if found.choice and found.before and found.after
-  ]
-  names = ('reference', 'before', 'after')
-  return contact_sheet.make_sheet(
-    {
-      name: np.stack([row[i].square for row in rows])
-      for i, name in enumerate(names)
-    },
-    {
-      'eyes': np.stack([before.eyes for _, before, _ in rows]),
-      'reference_eyes': np.stack([reference.eyes for reference, _, _ in rows]),
-    },
-    side=256,
-  )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,16 +12,23 @@ from jaxtyping import UInt8
 
 from exgan_jax.errors import InputError
 from exgan_jax.face_records.alignment import Face
-from exgan_jax.face_records.embedding import OnnxEmbedding
-from exgan_jax.photo import faces, reader, references, scene
+from exgan_jax.photo import (
+  embedding,
+  eyes,
+  faces,
+  reader,
+  references,
+  scene,
+  selection,
+)
+from exgan_jax.photo.embedding import Embedding
 from exgan_jax.photo.face_search import FaceFinder
 from exgan_jax.photo.faces import AlignedFace
 from exgan_jax.photo.painter import Painter, restore
+from exgan_jax.photo.people import Candidate
 from exgan_jax.photo.photograph import Photograph
-from exgan_jax.photo.references import Candidate
+from exgan_jax.photo.references import Choice
 from exgan_jax.photo.result import (
-  NOT_ASKED_FOR,
-  OPEN,
   PAINTED,
   POOR,
   FaceResult,
@@ -30,41 +36,9 @@ from exgan_jax.photo.result import (
   check_painted,
 )
 from exgan_jax.photo.scene import Scene
+from exgan_jax.photo.selection import DEFAULT, Options
 
 Source = str | os.PathLike | np.ndarray | Photograph
-
-# Narrower faces, in pixels, have fewer than ten pixels per eye.
-SMALLEST_FACE = 32
-# If the eyes are closer than this share of the face's width, the face is turned
-# so far that one eye is hardly visible.
-_NARROWEST = 0.16
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-  """What to paint in a photo.
-
-  Attributes:
-    face: which face to paint, 1 for the leftmost; None for the only one with
-      closed eyes.
-    all_faces: paint every face with closed eyes.
-    force: also paint eyes that look open, or from a poor reference.
-    same_person: smallest cosine similarity of two embeddings of one person.
-  """
-
-  face: int | None = None
-  all_faces: bool = False
-  force: bool = False
-  same_person: float = references.SAME_PERSON
-
-  def __post_init__(self):
-    if self.face is not None and self.all_faces:
-      raise InputError('use either --face or --all-faces')
-    if self.face is not None and self.face < 1:
-      raise InputError('--face must be at least 1 (1 is the leftmost face)')
-
-
-DEFAULT = Options()
 
 
 class Inpainter:
@@ -80,7 +54,7 @@ class Inpainter:
     self,
     painter: Painter,
     finder: FaceFinder,
-    embed: references.Embed | None = None,
+    embed: Embedding | None = None,
   ):
     self._painter, self._finder, self._embed = painter, finder, embed
 
@@ -101,14 +75,14 @@ class Inpainter:
       step: of the checkpoint; the newest by default.
       face_landmarker: MediaPipe's bundle; `landmarks.find_bundle` looks for it
         by default.
-      face_embedding: a face recognition network in ONNX, for references of
-        several people.
+      face_embedding: a face recognition network in ONNX; by default dlib's, if
+        the package `face-recognition-models` is installed.
 
     Raises:
       InputError: a file is missing or is not what it should be.
     """
     painter = restore(workdir, step)
-    embed = None if face_embedding is None else OnnxEmbedding(face_embedding)
+    embed = embedding.load(face_embedding)
     return cls(painter, FaceFinder(face_landmarker), embed)
 
   @property
@@ -198,7 +172,9 @@ class Inpainter:
       aligned,
       alone,
       surroundings,
-      embedding=self._embed and self._embed(aligned.square, aligned.points),
+      embedding=None
+      if self._embed is None
+      else self._embed(aligned.square, aligned.points),
     )
 
   def open_eyes(
@@ -212,124 +188,148 @@ class Inpainter:
     Raises:
       InputError: there is no face of the number that was asked for.
     """
+    return self.alternatives(picture, candidates, options, 1)[0]
+
+  def alternatives(
+    self,
+    picture: Photograph,
+    candidates: Sequence[Candidate],
+    options: Options,
+    count: int,
+  ) -> list[Result]:
+    """As `open_eyes`, from the best, the second best, ... reference.
+
+    Returns:
+      At least one result, and no more than there are good references.
+    """
     image = picture.seen()
     everybody = self.find(image)
     if options.face is not None and options.face > len(everybody):
       raise InputError(
         f'--face {options.face}: only {len(everybody)} face(s) were found'
       )
-    surroundings = scene.scene_of(image, everybody)
-    found = []
-    for number, (face, reason) in enumerate(
-      zip(everybody, _reasons(everybody, options), strict=True), 1
+    reasons = selection.reasons_of(everybody, options)
+    targets = self._targets(picture, image, everybody, reasons)
+    found, choices = [], []
+    for number, (face, reason, target) in enumerate(
+      zip(everybody, reasons, targets, strict=True), 1
     ):
       done = FaceResult(number, face, reason)
-      if reason == PAINTED:
-        alone = len(everybody) == 1
-        done = self._chosen(
-          picture, image, done, surroundings, alone, candidates, options
-        )
+      good: list[Choice] = []
+      if isinstance(target, str) and reason == PAINTED:
+        done = dataclasses.replace(done, done=target)
+      elif isinstance(target, Candidate) and reason == PAINTED:
+        others = [
+          t.embedding
+          for t in targets
+          if isinstance(t, Candidate) and t is not target
+        ]
+        done, good = self._chosen(done, target, candidates, options, others)
       found.append(done)
-    for i, done in enumerate(_without_doubles(found)):
-      if done.done == PAINTED:
-        picture, done = self._painted(picture, done, options)
-      found[i] = done
-    return Result(picture, tuple(found))
+      choices.append(good)
+    most = max(map(len, choices), default=0)
+    return [
+      self._painted_all(picture, found, choices, rank, options)
+      for rank in range(max(1, min(count, most)))
+    ]
 
-  def _chosen(
+  def _targets(
     self,
     picture: Photograph,
     image: np.ndarray,
+    everybody: Sequence[Face],
+    reasons: Sequence[str],
+  ) -> list[Candidate | str]:
+    """The faces to paint and, with an embedding, those around them.
+
+    A face that cannot be aligned is the reason; those that nobody looks at are
+    empty reasons.
+    """
+    surroundings = scene.scene_of(image, everybody)
+    alone = len(everybody) == 1
+    targets: list[Candidate | str] = []
+    for face, reason in zip(everybody, reasons, strict=True):
+      looked_at = reason == PAINTED or (self._embed and PAINTED in reasons)
+      if not looked_at:
+        targets.append('')
+        continue
+      try:
+        aligned = faces.align_face(picture, image, face)
+        targets.append(self._candidate('', aligned, surroundings, alone))
+      except InputError as error:
+        targets.append(str(error))
+    return targets
+
+  def _chosen(
+    self,
     found: FaceResult,
-    surroundings: Scene,
-    alone: bool,
+    target: Candidate,
     candidates: Sequence[Candidate],
     options: Options,
-  ) -> FaceResult:
-    """Chooses a reference for a face, or says why there is none."""
-    try:
-      aligned = faces.align_face(picture, image, found.face)
-    except InputError as error:
-      return dataclasses.replace(found, done=str(error))
-    target = self._candidate('', aligned, surroundings, alone)
-    choice = references.choose(target, candidates, options.same_person)
-    if choice is None:
+    others: Sequence[np.ndarray | None],
+  ) -> tuple[FaceResult, list[Choice]]:
+    """Chooses references for a face, the best first, or says why none."""
+    border = options.same_person
+    if border is None:
+      border = 0.0 if self._embed is None else self._embed.same_person
+    rivals = [other for other in others if other is not None]
+    choices = references.ranked(target, candidates, border, rivals)
+    if not choices:
       reason = 'no reference shows this person with open eyes'
-      return dataclasses.replace(found, done=reason)
-    found = dataclasses.replace(found, choice=choice, before=aligned)
-    reference = choice.candidate.aligned
-    problems = references.problems(aligned, reference, choice)
-    if problems and not options.force:
-      reason = f'{POOR}{choice.candidate.name}: {", ".join(problems)}'
-      return dataclasses.replace(found, done=reason)
-    notes = [*problems, *references.notes(aligned, reference)]
-    return dataclasses.replace(found, note='; '.join(notes))
+      return dataclasses.replace(found, done=reason), []
+    found = dataclasses.replace(found, before=target.aligned)
+    good = [
+      choice
+      for choice in choices
+      if not references.problems(target.aligned, choice)
+    ]
+    if good or options.force:
+      return found, good or choices
+    problems = ', '.join(references.problems(target.aligned, choices[0]))
+    reason = f'{POOR}{choices[0].candidate.name}: {problems}'
+    return dataclasses.replace(found, done=reason, choice=choices[0]), []
+
+  def _painted_all(
+    self,
+    picture: Photograph,
+    found: Sequence[FaceResult],
+    choices: Sequence[Sequence[Choice]],
+    rank: int,
+    options: Options,
+  ) -> Result:
+    """Paints each face from its reference of one rank, or its last one."""
+    chosen = [
+      dataclasses.replace(each, choice=ours[min(rank, len(ours) - 1)])
+      if ours
+      else each
+      for each, ours in zip(found, choices, strict=True)
+    ]
+    done = []
+    for each in selection.without_doubles(chosen):
+      if each.done == PAINTED:
+        picture, each = self._painted(picture, each, options)
+      done.append(each)
+    return Result(picture, tuple(done))
 
   def _painted(
     self, picture: Photograph, found: FaceResult, options: Options
   ) -> tuple[Photograph, FaceResult]:
     assert found.before is not None and found.choice is not None
-    eyes = faces.eyes_to_paint(found.face, options.force)
-    picture = self._painter(
-      picture, found.before, found.choice.candidate.aligned, eyes
-    )
+    painted = faces.eyes_to_paint(found.face, options.force)
+    reference = found.choice.candidate.aligned
+    picture = self._painter(picture, found.before, reference, painted)
     after = picture.seen()
+    again = self._finder.again(after, found.face)
+    notes = [
+      *references.problems(found.before, found.choice),
+      *references.notes(found.before, reference),
+    ]
+    if again is not None and eyes.are_apart(again):
+      notes.append('the painted eyes look to different places')
     return picture, dataclasses.replace(
       found,
-      eyes=eyes,
-      again=self._finder.again(after, found.face),
+      eyes=painted,
+      again=again,
       after=faces.align_face(picture, after, found.face),
+      note='; '.join(notes),
     )
-
-
-def _without_doubles(found: Sequence[FaceResult]) -> list[FaceResult]:
-  """Leaves out faces that would get the eyes of one and the same person."""
-  chosen = [
-    each.choice.candidate.aligned
-    for each in found
-    if each.done == PAINTED and each.choice
-  ]
-  kept = []
-  for each in found:
-    if each.done == PAINTED and each.choice:
-      reference = each.choice.candidate.aligned
-      if sum(other is reference for other in chosen) > 1:
-        name = each.choice.candidate.name
-        each = dataclasses.replace(
-          each,
-          done=f'{name} would be used for several people: add a reference for'
-          ' each, or choose one face with --face N',
-        )
-    kept.append(each)
-  return kept
-
-
-def _reasons(everybody: Sequence[Face], options: Options) -> list[str]:
-  """Of each face, that it is to be painted, or why not."""
-  reasons = []
-  for number, face in enumerate(everybody, 1):
-    if options.face is not None and number != options.face:
-      reasons.append(NOT_ASKED_FOR)
-    elif not options.force and faces.is_open(face):
-      reasons.append(OPEN)
-    elif face.width < SMALLEST_FACE:
-      reasons.append(f'smaller than {SMALLEST_FACE} px')
-    elif _eye_distance(face) < _NARROWEST * face.width:
-      reasons.append('seen from the side')
-    else:
-      reasons.append(PAINTED)
-  several = reasons.count(PAINTED) > 1 and not options.all_faces
-  if several:
-    ours = ', '.join(
-      str(n) for n, reason in enumerate(reasons, 1) if reason == PAINTED
-    )
-    doubt = (
-      f'faces {ours} have closed eyes: choose one with --face N, or use'
-      ' --all-faces'
-    )
-    reasons = [doubt if reason == PAINTED else reason for reason in reasons]
-  return reasons
-
-
-def _eye_distance(face: Face) -> float:
-  return math.dist(*face.both_eyes)

@@ -7,23 +7,39 @@ import pathlib
 import shutil
 import tempfile
 import threading
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
 
 from exgan_jax.errors import InputError
-from exgan_jax.photo import faces, photograph, reader, writer
-from exgan_jax.photo.inpainter import Inpainter, Options
-from exgan_jax.photo.result import Result, check_painted
+from exgan_jax.photo import drawings, photograph, reader, writer
+from exgan_jax.photo.inpainter import Inpainter
+from exgan_jax.photo.result import PAINTED, Result, check_painted
+from exgan_jax.photo.selection import Options
 
 # A drawn person who blinked, and the same one with open eyes elsewhere.
 EXAMPLE = pathlib.Path(__file__).parent / 'example'
 MOST_REFERENCES = 20
-# Pictures are shown with at most so many pixels a side.
-_SHOWN = 1400
+# Results to choose from.
+CANDIDATES = 3
 CLOSED, ALL = 'the one with closed eyes', 'all with closed eyes'
+
+
+class Shown(NamedTuple):
+  """A result as the page shows it.
+
+  Attributes:
+    before: the photograph.
+    after: the result.
+    path: the file to download, the same bytes as `exgan inpaint` writes.
+    told: what was done.
+  """
+
+  before: np.ndarray
+  after: np.ndarray
+  path: str
+  told: str
 
 
 class Page:
@@ -59,21 +75,7 @@ class Page:
     """
     picture = _read(photo)
     with self._lock:
-      image = picture.seen()
-      found = self._inpainter.find(image)
-    shown = Image.fromarray(_shown(picture.to_srgb(image)))
-    scale = shown.width / image.shape[1]
-    draw = ImageDraw.Draw(shown)
-    for number, face in enumerate(found, 1):
-      half = 0.4 * face.width * scale
-      x, y = face.x * scale, face.y * scale
-      draw.ellipse((x - half, y - half, x + half, y + half), outline='white',
-                   width=3)  # fmt: skip
-      font = ImageFont.load_default(max(14, half / 4))
-      text = f'{number}: {"open" if faces.is_open(face) else "closed"}'
-      draw.text((x, y + half), text, 'white', font, anchor='md',
-                stroke_width=2, stroke_fill='black')  # fmt: skip
-    return np.asarray(shown), len(found)
+      return drawings.numbered_faces(self._inpainter, picture)
 
   def paint(
     self,
@@ -81,12 +83,11 @@ class Page:
     references: list[str] | None,
     which: str = CLOSED,
     force: bool = False,
-  ) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Paints.
+  ) -> list[Shown]:
+    """Paints, after each of the best references.
 
     Returns:
-      Before and after, as they are shown; the file to download, the same bytes
-      as `exgan inpaint` writes; and what was done.
+      The results, the best reference first.
 
     Raises:
       InputError: something cannot be read, or there is nothing to paint.
@@ -104,12 +105,19 @@ class Page:
     options = Options(face, which == ALL, force)
     with self._lock:
       candidates = self._inpainter.candidates(references)
-      result = self._inpainter.open_eyes(picture, candidates, options)
-    check_painted(result)
-    before, after = (
-      _shown(p.to_srgb(p.seen())) for p in (picture, result.photograph)
-    )
-    return before, after, self._save(result, photo), _told(result)
+      results = self._inpainter.alternatives(
+        picture, candidates, options, CANDIDATES
+      )
+    shown = []
+    for result in results:
+      check_painted(result)
+      before, after = (
+        drawings.fitted(p.to_srgb(p.seen()))
+        for p in (picture, result.photograph)
+      )
+      path, told = self._save(result, photo), _told(result)
+      shown.append(Shown(before, after, path, told))
+    return shown
 
   def _save(self, result: Result, photo: str) -> str:
     suffix = pathlib.Path(photo).suffix.lower()
@@ -132,23 +140,14 @@ def _read(path: str | None) -> photograph.Photograph:
     raise InputError(str(error).replace(str(path), name)) from error
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-  scale = _SHOWN / max(image.shape)
-  if scale >= 1:
-    return image
-  return cv2.resize(
-    image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-  )
-
-
 def _told(result: Result) -> str:
   lines = []
   for found in result.faces:
     line = f'- Face {found.number}: {found.done}'
-    if found.choice is not None:
+    if found.done == PAINTED and found.choice is not None:
       name = pathlib.Path(found.choice.candidate.name).name
-      line += f': {found.painted_eyes} from {name}'
-    if found.closed_after is not None:
-      line += f'; closed {found.face.closed:.2f} → {found.closed_after:.2f}'
+      line += f' {found.painted_eyes} from {name}: {found.choice.words()}'
+      if found.note:
+        line += f'. Note: {found.note}'
     lines.append(line)
   return '\n'.join(lines)

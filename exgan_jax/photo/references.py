@@ -1,68 +1,42 @@
 """Chooses the reference photo for a face, and says what speaks for it.
 
-A candidate is good if it is sharp, its eyes are well open, and it faces the
-same way in the same light as the face to paint. A face embedding decides
-whether it shows the same person, if there is one; otherwise the same place in
-the same scene, as in a burst.
+A candidate is good if it is sharp, its eyes are well open and look straight
+ahead, and it faces the same way in the same light as the face to paint. A face
+embedding decides whether it shows the same person, if there is one; otherwise
+the same place in the same scene, as in a burst.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from exgan_jax.photo import faces, scene, toning
+from exgan_jax.face_records.record import OPEN_THRESHOLD
+from exgan_jax.photo import eyes, people, toning
 from exgan_jax.photo.faces import AlignedFace
-from exgan_jax.photo.scene import Scene
+from exgan_jax.photo.people import PERSON, Candidate
 
-# Of an embedding's cosine: those of SFace and ArcFace give some 0.3 to 0.4 as
-# the border between one person and two.
-SAME_PERSON = 0.36
-# In a burst a face moves and grows by less than this.
-_BURST_SHIFT = 0.75
-_BURST_GROWTH = 1.25
 # How far something may be off before it counts for a third.
 _POSE_DEGREES = 20.0
 _LIGHT_LAB = 25.0
+_HIDDEN = 0.4
 # A reference is refused if its eyes are closer than this share of the photo's,
-# less sharp, or on a head turned by more degrees.
+# less sharp, on a head turned by more degrees, on skin of another color by
+# more, or of less lightness (CIELAB). Of 1,236 pairs of pictures of one person
+# in Labeled Faces in the Wild the colors differ by 60 at most; the darkest skin
+# has 17.
 _SMALLEST_SHARE, _BLURRED, _TURNED_AWAY = 0.2, 0.12, 45.0
+_OTHER_LIGHT, _DARK = 65.0, 12.0
+# ... or looks as far aside as one in a hundred people there.
+_ASIDE = 0.1
 # Where in an aligned picture the skin is that shows the light, per its side.
 _CHEEKS = (slice(128, 176), slice(64, 192))
 _EYES = (slice(84, 132), slice(56, 200))
-
-_REASONS = {
-  'embedding': 'same person by face recognition',
-  'place': 'same person by the place in the same scene',
-  'you': 'assumed to be the same person',
-}
-
-# From a picture, and the eyes and the mouth of a face in it.
-Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-  """A face in a reference photo, or the one to paint.
-
-  Attributes:
-    name: of the picture that it is in.
-    aligned: the face.
-    alone: whether it is the only face in its photo.
-    scene: what surrounds the faces of its photo; None if not known.
-    embedding: of the person, a vector of length one; None without a network.
-  """
-
-  name: str
-  aligned: AlignedFace
-  alone: bool
-  scene: Scene | None = None
-  embedding: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +45,15 @@ class Choice:
 
   Attributes:
     candidate: the one.
-    score: product of the following, each in (0, 1].
+    score: product of the following, each in (0, 1], but for `person`.
     sharp: fine detail around the eyes.
     open: how far the eyes are open.
     pose: similarity of the head poses.
     light: similarity of the skin color.
-    person: likelihood of being the same person.
-    told_by: how the person was matched: `embedding`, `place` or, if it is only
-      assumed, `you`.
+    gaze: how straight ahead the eyes look.
+    clear: how little hides the eyes, by the person's other candidates.
+    person: cosine of the embeddings; 1 without them.
+    told_by: how the person was matched, a key of `PERSON`.
   """
 
   candidate: Candidate
@@ -87,6 +62,8 @@ class Choice:
   open: float
   pose: float
   light: float
+  gaze: float
+  clear: float
   person: float
   told_by: str
 
@@ -98,6 +75,7 @@ class Choice:
 
     sharp = ('sharp', 'a little soft', 'blurred')
     wide = ('eyes wide open', 'eyes half open')
+    gaze = ('looks straight ahead', 'looks aside')
     pose = (
       'faces the same way',
       'faces a slightly different way',
@@ -108,57 +86,81 @@ class Choice:
       [
         sharp[rank(self.sharp, 0.6, 0.3)],
         wide[rank(self.open, 0.75)],
+        gaze[rank(self.gaze, 0.4)],
         pose[rank(self.pose, 0.8, 0.3)],
         light[rank(self.light, 0.5, 0.05)],
-        _REASONS[self.told_by],
+        PERSON[self.told_by],
       ]
     )
 
   def summary(self) -> dict[str, float | str]:
     """The numbers, for a report."""
-    numbers = {
-      name: round(getattr(self, name), 3)
-      for name in ('score', 'sharp', 'open', 'pose', 'light', 'person')
-    }
+    names = (
+      'score',
+      'sharp',
+      'open',
+      'pose',
+      'light',
+      'gaze',
+      'clear',
+      'person',
+    )
+    numbers = {name: round(getattr(self, name), 3) for name in names}
     return {**numbers, 'told_by': self.told_by}
 
 
-def choose(
+def ranked(
   target: Candidate,
   candidates: Sequence[Candidate],
-  same_person: float = SAME_PERSON,
-) -> Choice | None:
-  """Returns the best candidate, or None where there is none.
+  same_person: float = 0.0,
+  others: Sequence[np.ndarray] = (),
+) -> list[Choice]:
+  """Returns candidates with open eyes, the best first.
+
+  In a burst only those count that are at the same place: networks take some
+  people for each other, scenes do not. Other people are returned only where
+  nobody else is.
 
   Args:
     target: the face to be painted.
-    candidates: faces of other pictures; those with closed eyes are left out.
+    candidates: faces of other pictures.
     same_person: what the cosine of two embeddings of one person exceeds.
+    others: embeddings of the other people in the photo to paint.
   """
-  usable = [c for c in candidates if faces.is_open(c.aligned.face)]
-  choices = [_judge(target, c) for c in usable]
-  if target.embedding is not None:
-    choices = [c for c in choices if c.person > same_person]
-  elif any(c.told_by == 'place' for c in choices):
-    # In a burst everybody else stands somewhere else.
-    choices = [c for c in choices if c.told_by == 'place']
-  return max(choices, key=lambda c: c.score, default=None)
+  usable = [c for c in candidates if c.aligned.face.opened >= OPEN_THRESHOLD]
+  told = people.told(target, usable, same_person, others)
+  # In a burst everybody else stands somewhere else; strangers come last.
+  for kinds in ({'place'}, {'embedding', 'you'}, set(PERSON)):
+    if kinds & set(told):
+      break
+  ours = [(c, by) for c, by in zip(usable, told, strict=True) if by in kinds]
+  clear = eyes.clear([candidate.aligned for candidate, _ in ours])
+  choices = [
+    _judge(target, *each, value)
+    for each, value in zip(ours, clear, strict=True)
+  ]
+  return sorted(choices, key=lambda choice: -choice.score)
 
 
-def _judge(target: Candidate, candidate: Candidate) -> Choice:
+def _judge(
+  target: Candidate, candidate: Candidate, told_by: str, clear: float
+) -> Choice:
   ours, theirs = target.aligned, candidate.aligned
   turn = _turn(ours, theirs)
   shades = np.linalg.norm(_cheeks(ours.square) - _cheeks(theirs.square))
-  person, told_by = _likeness(target, candidate)
   parts = {
     'sharp': sharpness(theirs.square),
     'open': float(theirs.face.opened),
     'pose': math.exp(-((turn / _POSE_DEGREES) ** 2)),
     'light': math.exp(-((float(shades) / _LIGHT_LAB) ** 2)),
-    'person': person,
+    'gaze': eyes.looks_ahead(theirs.face),
+    'clear': math.exp(-(((1 - clear) / _HIDDEN) ** 2)),
   }
   parts = {name: max(value, 1e-6) for name, value in parts.items()}
-  return Choice(candidate, math.prod(parts.values()), **parts, told_by=told_by)
+  return Choice(
+    candidate, math.prod(parts.values()), **parts,
+    person=people.cosine(target, candidate), told_by=told_by,
+  )  # fmt: skip
 
 
 def _turn(one: AlignedFace, other: AlignedFace) -> float:
@@ -168,50 +170,31 @@ def _turn(one: AlignedFace, other: AlignedFace) -> float:
   )
 
 
-def _likeness(target: Candidate, candidate: Candidate) -> tuple[float, str]:
-  if target.embedding is not None and candidate.embedding is not None:
-    return float(target.embedding @ candidate.embedding), 'embedding'
-  if _same_place(target, candidate):
-    return 1.0, 'place'
-  return 1.0, 'you'
-
-
-def _same_place(target: Candidate, candidate: Candidate) -> bool:
-  if target.scene is None or candidate.scene is None:
-    return False
-  if not scene.is_same(target.scene, candidate.scene):
-    return False
-  ours, theirs = target.aligned.face, candidate.aligned.face
-  apart = math.hypot(ours.x - theirs.x, ours.y - theirs.y)
-  growth = max(ours.width, theirs.width) / min(ours.width, theirs.width)
-  # A face that fills its picture is at the same place in anybody's.
-  crowded = ours.width > 0.3 * min(target.scene.size)
-  return (
-    not crowded
-    and apart < _BURST_SHIFT * min(ours.width, theirs.width)
-    and growth < _BURST_GROWTH
-  )
-
-
-def problems(
-  target: AlignedFace, reference: AlignedFace, choice: Choice
-) -> list[str]:
+def problems(target: AlignedFace, choice: Choice) -> list[str]:
   """Says what makes a reference too poor to use; empty if nothing does."""
-  found = []
+  reference = choice.candidate.aligned
   ours, theirs = (
     math.dist(*each.face.both_eyes) for each in (target, reference)
   )
-  if theirs < _SMALLEST_SHARE * ours:
-    found.append(
-      f'the face in the reference is too small (eyes {theirs:.0f} px apart,'
-      f' {ours:.0f} px in the photo)'
-    )
-  if choice.sharp < _BLURRED:
-    found.append('the reference is too blurred')
-  turn = _turn(target, reference)
-  if turn > _TURNED_AWAY:
-    found.append(f'the heads are turned {turn:.0f} degrees apart')
-  return found
+  skins = [_cheeks(each.square) for each in (target, reference)]
+  is_dark = skins[1][[0, 3]].max() < _DARK
+  checks = {
+    'it shows another person': choice.told_by == 'other',
+    'it is not clear which of several people this is': (
+      choice.told_by == 'unknown'
+    ),
+    'the face in the reference is too small': theirs < _SMALLEST_SHARE * ours,
+    'the reference is too blurred': choice.sharp < _BLURRED,
+    'the reference is too dark': is_dark and skins[0][[0, 3]].max() > 2 * _DARK,
+    'the light is too different': (
+      np.linalg.norm(skins[0] - skins[1]) > _OTHER_LIGHT
+    ),
+    'the heads are turned too differently': (
+      _turn(target, reference) > _TURNED_AWAY
+    ),
+    'the eyes in the reference look far aside': choice.gaze < _ASIDE,
+  }
+  return [problem for problem, is_so in checks.items() if is_so]
 
 
 def notes(target: AlignedFace, reference: AlignedFace) -> list[str]:

@@ -64,7 +64,7 @@ class FaceResult:
       return text
     seen = 'not found again'
     if self.again is not None:
-      seen = f'closed {_each(self.face)} -> {_each(self.again)}'
+      seen = f'{_each(self.face)} before, {_each(self.again)} now'
     lines = [
       f'{text} {self.painted_eyes} from {self.choice.candidate.name} ({seen})',
       f'  reference: {self.choice.words()}',
@@ -98,10 +98,13 @@ class FaceResult:
 
 
 def _each(face: Face) -> str:
-  """How far each eye is closed, left and right, for people."""
-  if any(math.isnan(blink) for blink in face.blinks):
-    return f'{face.closed:.2f}'
-  return '/'.join(f'{blink:.2f}' for blink in face.blinks)
+  """How far each eye is open, left and right, for people."""
+  known = [blink for blink in face.blinks if not math.isnan(blink)]
+  words = [
+    'closed' if blink > 0.5 else 'half open' if blink > 0.25 else 'open'
+    for blink in known or [face.closed]
+  ]
+  return words[0] if len(set(words)) == 1 else ' and '.join(words)
 
 
 def _numbers(face: Face) -> list[float] | None:

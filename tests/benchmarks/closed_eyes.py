@@ -14,7 +14,7 @@ import pathlib
 import statistics
 
 from exgan_jax import contact_sheet as sheet_lib
-from exgan_jax.photo import files, reader, writer
+from exgan_jax.photo import drawings, reader, writer
 from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.runtime import compilation
 
@@ -37,7 +37,7 @@ def main() -> None:
       painted += found
       reasons[reason] += 1
   for number in range(0, len(painted), ROWS):
-    drawn = files.comparison(painted[number : number + ROWS])
+    drawn = drawings.comparison(painted[number : number + ROWS])
     path = arguments.output / f'sheet-{number // ROWS}.png'
     sheet_lib.save(drawn, path)
   before = [found.face.closed for found in painted]

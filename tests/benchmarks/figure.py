@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from exgan_jax.photo import reader, transplant
-from exgan_jax.photo.inpainter import Inpainter, Options
+from exgan_jax.photo.inpainter import Inpainter
+from exgan_jax.photo.selection import Options
 
 # What is shown around the eyes, per distance of the outer corners, and how
 # wide that is in the figure, in pixels.

@@ -111,20 +111,24 @@ def test_a_rate_is_the_work_over_its_time(monkeypatch):
 
 
 def test_time_is_that_of_all_steps(monkeypatch):
-  # A step of 0.25 s on a clock that nothing else moves.
+  # Steps of 0.125 and 0.375 s on a clock that nothing else moves.
   clock = [0.0]
   monkeypatch.setattr(bench.time, 'perf_counter', lambda: clock[0])
 
-  def step(state, batch):
-    del batch
-    clock[0] += 0.25
-    return state + 1, jnp.zeros(())
+  def make(seconds):
+    def step(state, batch):
+      del batch
+      clock[0] += seconds
+      return state + 1, jnp.zeros(())
 
-  after, timing = bench.time_steps(step, 0, {}, seconds=3.0)
+    return step
+
+  steps = [make(0.125), make(0.375)]
+  after, timing = bench.time_steps(steps, 0, {}, seconds=3.0)
   assert timing.median == pytest.approx(0.25)
   assert timing.dispatch == pytest.approx(0.25)
   assert timing.steps == 12
-  assert after == 15
+  assert after == 18
 
 
 def test_a_trace_of_nothing_tells_nothing(tmp_path):

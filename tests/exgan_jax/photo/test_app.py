@@ -47,12 +47,12 @@ def page(painter, tmp_path):
 
 
 def test_paints_what_the_command_would(page, painter, tmp_path):
-  before, after, path, told = page.paint(page.photo, page.references)
+  ((before, after, path, told),) = page.paint(page.photo, page.references)
   assert before.shape == after.shape and (before != after).any()
   np.testing.assert_array_equal(np.asarray(Image.open(path)), after)
   assert pathlib.Path(path).name == 'photo-open.png'
   assert tmp_path / 'results' in pathlib.Path(path).parents
-  assert 'Face 1: painted: both eyes from reference.png' in told
+  assert 'Face 1: painted both eyes from reference.png' in told
   assert 'Face 2: the eyes look open' in told
 
 
@@ -63,7 +63,7 @@ def test_shows_the_faces_with_their_numbers(page):
 
 
 def test_which_face_is_as_in_the_command(page):
-  told = page.paint(page.photo, page.references, 'face 2', True)[3]
+  told = page.paint(page.photo, page.references, 'face 2', True)[0].told
   assert 'Face 1: not asked for' in told and 'Face 2: painted' in told
   with pytest.raises(InputError, match='look open'):
     page.paint(page.photo, page.references, 'face 2')
@@ -194,6 +194,36 @@ def test_from_upload_to_download(browser, served, bundle, tmp_path):
   ]) == 0  # fmt: skip
   assert download.value.path().read_bytes() == output.read_bytes()
   assert not [url for url in outside if '127.0.0.1' not in url]
+
+
+def test_the_second_of_three_is_chosen(browser, served, bundle, tmp_path):
+  photo = EXAMPLE / 'blinked.jpg'
+  references = []
+  with Image.open(EXAMPLE / 'open.jpg') as image:
+    for number, light in enumerate((1.0, 0.85, 0.7)):
+      references.append(str(tmp_path / f'open{number}.jpg'))
+      image.point(lambda level, light=light: level * light).save(references[-1])
+  tab = _open(browser, served)
+  _upload(tab, str(photo), *references)
+  tab.click('#press')
+  tab.wait_for_selector('#choice img')
+  assert tab.locator('#choice .grid-container img').count() == 3
+  first = tab.inner_text('#told')
+  tab.locator('#choice .grid-container button').nth(1).click()
+  tab.wait_for_selector('#told >> text=open1.jpg')
+  assert 'open0.jpg' in first
+  with tab.expect_download() as download:
+    tab.click('#download')
+  from exgan_jax.cli import main
+
+  output = tmp_path / 'command.jpg'
+  assert main([
+    'inpaint', str(photo), '--reference', *references, '--candidates', '3',
+    '--output', str(output), '--face-landmarker', str(bundle),
+  ]) == 0  # fmt: skip
+  written = [output, *(tmp_path / f'command-{n}.jpg' for n in (2, 3))]
+  ours = download.value.path().read_bytes()
+  assert [path.read_bytes() == ours for path in written] == [False, True, False]
 
 
 def test_wrong_files_are_told_of(browser, served, tmp_path):

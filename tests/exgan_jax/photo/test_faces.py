@@ -76,6 +76,27 @@ def test_closed_eyes_are_moved_up_to_where_irises_would_be(finder):
   np.testing.assert_allclose(eyes - moved, [[0, 4.2], [0, 4.2]], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+  ('blinks', 'is_open', 'painted'),
+  [
+    ((0.1, 0.12), True, None),
+    ((0.6, 0.55), False, (True, True)),
+    ((0.16, 0.5), False, (False, True)),
+    # MediaPipe's score of an eye is lower if the other one is open.
+    ((0.32, 0.08), False, (True, False)),
+    ((0.3, 0.2), True, None),
+    ((0.39, 0.51), False, (True, True)),
+  ],
+)
+def test_each_eye_is_judged_for_itself(finder, blinks, is_open, painted):
+  finder.draw((200, 220), (5, 0, False))
+  face = dataclasses.replace(
+    finder.faces[200, 220][0], blinks=blinks, opened=1 - max(blinks)
+  )
+  assert faces.is_open(face) == is_open
+  assert painted is None or faces.eyes_to_paint(face) == painted
+
+
 def test_reducing_averages_whole_squares():
   image = np.random.default_rng(0).integers(0, 256, (21, 33, 3), np.uint8)
   reduced, factor = faces.reduce(image, 3.9)

@@ -10,8 +10,9 @@ from PIL import Image
 from exgan_jax.errors import InputError
 from exgan_jax.photo import faces, photograph, reader
 from exgan_jax.photo import files as files_lib
-from exgan_jax.photo.inpainter import Inpainter, Options
+from exgan_jax.photo.inpainter import Inpainter
 from exgan_jax.photo.result import PAINTED
+from exgan_jax.photo.selection import Options
 
 BLINKED, OPEN = (5, 0, True), (5, 1, False)
 
@@ -29,6 +30,15 @@ def finder():
 @pytest.fixture
 def inpainter(painters, finder):
   return Inpainter(painters['transfer'], finder)
+
+
+class Embedding:
+  """Takes everybody for the same person."""
+
+  same_person = 0.5
+
+  def __call__(self, image, points):
+    return np.ones(1)
 
 
 def _boxes(face, share=0.35):
@@ -218,6 +228,41 @@ def test_one_file(inpainter, files):
     assert sheet.width > 768
 
 
+def test_candidates_to_choose_from(inpainter, finder, files):
+  references = files / 'references'
+  for number, person in enumerate(((5, 2, False), (8, 2, False))):
+    image = finder.draw((211 + number, 221), person)
+    Image.fromarray(image).save(references / f'more{number}.png')
+  results = files_lib.inpaint_file(
+    inpainter, files / 'photos' / 'one.png', [references], files / 'out.png',
+    candidates=5, compare=files / 'compare.png', numbered=files / 'faces.png',
+  )  # fmt: skip
+  scores = [result.painted[0].choice.score for result in results]
+  assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+  written = sorted(path.name for path in files.glob('out*'))
+  assert written == ['out-2.png', 'out-3.png', 'out.png']
+  assert len({(files / name).read_bytes() for name in written}) == 3
+  with Image.open(files / 'faces.png') as drawn:
+    photo = Image.open(files / 'photos' / 'one.png')
+    assert drawn.size == photo.size
+    assert (np.asarray(drawn) != np.asarray(photo)).any()
+
+
+def test_the_numbered_faces_are_there_if_nothing_is_painted(
+  inpainter, finder, files
+):
+  photo = files / 'two.png'
+  Image.fromarray(
+    finder.draw((300, 500), BLINKED, (8, 0, True))
+  ).save(photo)  # fmt: skip
+  with pytest.raises(InputError, match='faces 1, 2 have closed eyes'):
+    files_lib.inpaint_file(
+      inpainter, photo, [files / 'references'], files / 'o.png',
+      numbered=files / 'faces.png',
+    )  # fmt: skip
+  assert (files / 'faces.png').exists()
+
+
 def test_says_when_nothing_tells_who_is_who(
   painters, inpainter, finder, files, caplog
 ):
@@ -231,7 +276,7 @@ def test_says_when_nothing_tells_who_is_who(
 
   assert warned(inpainter, folder)
   assert not warned(inpainter, folder / 'open.png')
-  telling = Inpainter(painters['transfer'], finder, lambda *_: np.ones(1))
+  telling = Inpainter(painters['transfer'], finder, Embedding())
   assert not warned(telling, folder)
 
 

@@ -7,8 +7,8 @@ import drawn
 import numpy as np
 import pytest
 
-from exgan_jax.photo import faces, photograph, references, scene
-from exgan_jax.photo.references import Candidate
+from exgan_jax.photo import eyes, faces, photograph, references, scene
+from exgan_jax.photo.people import Candidate
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +42,10 @@ def _changed(candidate, name, square=None, **face):
   return dataclasses.replace(candidate, name=name, aligned=aligned)
 
 
+def _best(target, candidates, **options):
+  return next(iter(references.ranked(target, candidates, **options)), None)
+
+
 def test_the_better_one_is_chosen_in_each_respect(target, good):
   square = good.aligned.square
   worse = [
@@ -51,36 +55,96 @@ def test_the_better_one_is_chosen_in_each_respect(target, good):
     _changed(good, 'looking down', pitch=-30.0),
     _changed(good, 'half open', opened=0.65, closed=0.35),
   ]
-  alone = {c.name: references.choose(target, [c]).score for c in [*worse, good]}
+  alone = {c.name: _best(target, [c]).score for c in [*worse, good]}
   assert max(alone, key=alone.get) == 'good'
   for other in worse:
     # By a clear margin, and whatever their order.
     assert alone[other.name] < 0.8 * alone['good'], other.name
-    assert references.choose(target, [other, good]).candidate.name == 'good'
-    assert references.choose(target, [good, other]).candidate.name == 'good'
+    assert _best(target, [other, good]).candidate.name == 'good'
+    assert _best(target, [good, other]).candidate.name == 'good'
 
 
 def test_closed_eyes_are_no_reference(target, good):
   shut = _changed(good, 'shut', opened=0.3, closed=0.7)
-  assert references.choose(target, [shut]) is None
-  assert references.choose(target, [shut, good]).candidate.name == 'good'
-  assert references.choose(target, []) is None
+  assert _best(target, [shut]) is None
+  assert _best(target, [shut, good]).candidate.name == 'good'
+  assert _best(target, []) is None
+
+
+def _known(candidate, *vector):
+  vector = np.float32(vector) / np.linalg.norm(vector)
+  return dataclasses.replace(candidate, embedding=vector)
 
 
 def test_an_embedding_tells_people_apart(target, good):
-  def known(candidate, *vector):
-    vector = np.float32(vector) / np.linalg.norm(vector)
-    return dataclasses.replace(candidate, embedding=vector)
-
-  ours = known(target, 1, 0)
+  ours = _known(target, 1, 0, 0)
   blurred = cv2.GaussianBlur(good.aligned.square, (0, 0), 4)
-  same = known(_changed(good, 'same', blurred), 1, 0.5)
-  other = known(good, 0.2, 1)
-  choice = references.choose(ours, [other, same])
+  same = _known(_changed(good, 'same', blurred), 1, 0.5, 0)
+  other = _known(good, 0.2, 1, 0)
+  choice = _best(ours, [other, same], same_person=0.4)
   assert choice.candidate.name == 'same' and choice.told_by == 'embedding'
   assert choice.person == pytest.approx(1 / np.sqrt(1.25))
-  assert references.choose(ours, [other]) is None
-  assert references.choose(ours, [other], same_person=0.1) is not None
+  stranger = _best(ours, [other], same_person=0.4)
+  assert stranger.told_by == 'other'
+  problems = references.problems(target.aligned, stranger)
+  assert problems == ['it shows another person']
+  assert _best(ours, [other], same_person=0.1).told_by == 'embedding'
+
+
+def test_the_likest_in_the_photo_is_the_person(target, good):
+  ours, candidate = _known(target, 1, 0, 0), _known(good, 1, 0.6, 0)
+  (neighbor,) = [_known(target, 1, 0.7, 0).embedding]
+  assert _best(ours, [candidate], same_person=0.4).told_by == 'embedding'
+  choice = _best(ours, [candidate], same_person=0.4, others=[neighbor])
+  assert choice.told_by == 'other'
+
+
+def test_two_people_who_are_equally_like_it_are_both_in_doubt(target, good):
+  ours = _known(target, 1, 0, 0)
+  one, other = _known(good, 1, 1, 0), _known(good, 1, -1, 0.05)
+  assert _best(ours, [one], same_person=0.4).told_by == 'embedding'
+  assert _best(ours, [one, other], same_person=0.4).told_by == 'unknown'
+  # Two pictures of one person are not.
+  again = _known(good, 1, 1, 0.05)
+  assert _best(ours, [one, again], same_person=0.4).told_by == 'embedding'
+
+
+def test_without_an_embedding_one_of_several_people_is_not_chosen(target, good):
+  crowd = dataclasses.replace(good, alone=False)
+  choice = _best(target, [crowd])
+  assert 'not clear' in references.problems(target.aligned, choice)[0]
+
+
+def test_eyes_behind_something_are_left_for_others(target, good):
+  images = [good.aligned.square.copy() for _ in range(3)]
+  images[0][84:132, 130:200] = 128
+  ours = [
+    _changed(good, name, image)
+    for name, image in zip(('hidden', 'a', 'b'), images, strict=True)
+  ]
+  hidden, *others = references.ranked(target, ours)[::-1]
+  assert hidden.candidate.name == 'hidden'
+  assert hidden.clear < 0.8 * min(other.clear for other in others)
+
+
+@pytest.mark.parametrize(
+  ('shift', 'words', 'is_apart'),
+  [((0, 0), 'straight', False), ((1, 1), 'aside', False), ((1, -1), '', True)],
+)
+def test_where_the_eyes_look(target, good, shift, words, is_apart):
+  corners = np.array(good.aligned.face.corners)
+  middles = corners.reshape(2, 2, 2).mean(axis=1)
+  width = np.linalg.norm(corners[1] - corners[0])
+  # As people look ahead: outwards by a tenth of an eye's width together.
+  outwards = np.array([[-0.05, 0], [0.05, 0]])
+  moved = middles + width * (
+    outwards + np.array([[0.3, 0]]) * np.c_[list(shift)]
+  )
+  other = _changed(good, 'other', eyes=tuple(map(tuple, moved.tolist())))
+  choice = _best(target, [other])
+  assert words in choice.words()
+  assert eyes.are_apart(other.aligned.face) == is_apart
+  assert (choice.gaze < 0.4) == (shift != (0, 0))
 
 
 def _waves(seed):
@@ -105,19 +169,19 @@ def test_in_a_burst_the_place_tells(finder):
   near, far = at((200, 220), 310, 'near'), at((200, 220), 600, 'far')
   blurred = cv2.GaussianBlur(near.aligned.square, (0, 0), 4)
   near = _changed(near, 'near', blurred)
-  choice = references.choose(target, [far, near])
+  choice = _best(target, [far, near])
   assert choice.candidate.name == 'near' and choice.told_by == 'place'
   # The same place in a photo of the same size, but of another scene.
   elsewhere = at((200, 220), 310, 'elsewhere', seed=1)
-  choice = references.choose(target, [elsewhere])
-  assert choice.told_by == 'you'
+  choice = _best(target, [elsewhere])
+  assert choice.told_by == 'unknown'
 
 
 def test_what_is_told_can_be_written(target, good):
-  told = references.choose(target, [good]).summary()
+  told = _best(target, [good]).summary()
   assert told['told_by'] == 'you' and 0 < told['score'] <= 1
   product = np.prod(
-    [told[n] for n in ('sharp', 'open', 'pose', 'light', 'person')]
+    [told[n] for n in ('sharp', 'open', 'pose', 'light', 'gaze', 'clear')]
   )
   assert told['score'] == pytest.approx(product, abs=5e-3)
 
@@ -139,6 +203,7 @@ def test_sharpness_falls_with_every_blur(good):
     ({'yaw': 60.0}, 'turned'),
     ({'blurred': 8}, 'blurred'),
     ({'small': 0.15}, 'too small'),
+    ({'dark': 0.1}, 'too dark'),
   ],
 )
 def test_a_poor_reference_is_said_to_be_one(target, good, changes, problem):
@@ -146,13 +211,16 @@ def test_a_poor_reference_is_said_to_be_one(target, good, changes, problem):
   if 'blurred' in changes:
     square = cv2.GaussianBlur(good.aligned.square, (0, 0), changes['blurred'])
     other = _changed(good, 'other', square)
+  if 'dark' in changes:
+    square = good.aligned.square * changes['dark']
+    other = _changed(good, 'other', square.astype(np.uint8))
   if 'small' in changes:
     scale = changes['small']
     moved = faces.moved(
       good.aligned.face, np.array([[scale, 0, 0], [0, scale, 0]])
     )
     other = _changed(good, 'other', eyes=moved.eyes)
-  choice = references.choose(target, [other])
-  found = references.problems(target.aligned, other.aligned, choice)
+  choice = _best(target, [other])
+  found = references.problems(target.aligned, choice)
   assert (problem is None and not found) or problem in ' '.join(found)
   assert choice.words().endswith('assumed to be the same person')
