@@ -216,9 +216,10 @@ def _compile(config: Config, mesh: Mesh) -> Program:
     figures['bytes'] += share * accessed * mesh.size
     memory = max(memory, program_bytes(compiled))
     programs[penalized] = compiled
-  *_, last = programs.values()
-  between = config.gradient_penalty_every - 1 if len(programs) > 1 else 0
-  steps = [programs[False]] * between + [last]
+  steps = list(programs.values())
+  if len(steps) > 1:
+    plain, last = steps
+    steps = [plain] * (config.gradient_penalty_every - 1) + [last]
   return Program(steps=steps, memory=memory, **figures)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 _MOST = 2**20
 # So many of the largest files may come in one request.
 _FILES = 4
-# Of a body that is too large, what is read and forgotten.
+# Of the body of a refused request, what is read and forgotten.
 _DRAINED = 2**30
 _LOCAL = frozenset({'localhost', '127.0.0.1', '::1'})
 
@@ -46,14 +46,13 @@ class Guard:
       for name, value in scope['headers']
     }
     if not self._is_ours(told):
-      await _refuse(scope, send, 403, 'not from this page')
+      await _refuse(scope, receive, send, 403, 'not from this page')
       return
     is_upload = told.get('content-type', '').startswith('multipart/form-data')
     most = self._upload if is_upload else _MOST
     length = told.get('content-length', '0')
     if not length.isdecimal() or int(length) > most:
-      await _drain(receive)
-      await _refuse(scope, send, 413, 'too large')
+      await _refuse(scope, receive, send, 413, 'too large')
       return
     await self._limited(scope, receive, send, most)
 
@@ -81,8 +80,7 @@ class Guard:
       if size <= most:
         raise
     if size > most and not is_begun:
-      await _drain(receive)
-      await _refuse(scope, send, 413, 'too large')
+      await _refuse(scope, receive, send, 413, 'too large')
 
   def _is_ours(self, told: dict[str, str]) -> bool:
     """Whether a request names this server, and comes from its page if any."""
@@ -126,10 +124,13 @@ async def _drain(receive: Any) -> None:
       return
 
 
-async def _refuse(scope: Any, send: Any, status: int, reason: str) -> None:
+async def _refuse(
+  scope: Any, receive: Any, send: Any, status: int, reason: str
+) -> None:
   if scope['type'] == 'websocket':
     await send({'type': 'websocket.close', 'code': 1008})
     return
+  await _drain(receive)
   body = reason.encode()
   head = [(b'content-type', b'text/plain'), (b'connection', b'close')]
   await send({'type': 'http.response.start', 'status': status, 'headers': head})

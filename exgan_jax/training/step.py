@@ -95,7 +95,7 @@ def make_train_step(config: Config, penalized: bool = True) -> Step:
       logits, pull = jax.vjp(lambda image: judge(params, image), scene.image)
       loss, metrics = losses.adversarial_loss(logits), {}
       total = loss
-      if penalized:
+      if penalized and config.gradient_penalty:
         # Averages the logits of a picture if there is one per patch.
         even = jnp.full_like(logits, len(logits) / logits.size)
         penalty = losses.gradient_penalty(pull(even)[0])

@@ -77,7 +77,7 @@ def test_operations_are_those_of_the_program():
   [
     (['--seconds=0'], '--seconds must be positive'),
     (['--data-dir=nowhere'], 'no data set synth_id in nowhere'),
-    (['--batch-size=0'], '--batch-size must be at least 1'),
+    (['--batch-size=0'], '--batch-size must be from 1 to'),
   ],
 )
 def test_bad_input_is_one_line(flags, message, capsys):
